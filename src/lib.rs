@@ -1,3 +1,4 @@
 //! An async client SDK for Apache RocketMQ's remoting protocol.
 
+pub mod environment;
 pub mod protocol;

@@ -7,7 +7,13 @@
 //! This module is the low-level layer on which the client and the testkit are built. It is public, but outside the
 //! crate's semver promise.
 
+pub mod code;
+pub mod command;
 pub mod error;
+pub mod fields;
+pub mod frame;
+pub mod header;
 pub mod message;
+pub mod request;
 
 pub use error::DecodeError;

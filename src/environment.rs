@@ -1,0 +1,101 @@
+//! The one seam to the outside world: byte streams, the wall clock, and the seed of the random numbers.
+//!
+//! Everything else in the crate is a function of these and of tokio's timers, so a test that gives an environment of its own
+//! decides what the client sees. Monotonic time is tokio's.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UdpSocket};
+
+/// A connected stream of bytes.
+pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
+
+/// Where a client's bytes, time and randomness come from.
+///
+/// [`TcpEnvironment`] is the default. The testkit has one over in-memory streams.
+#[async_trait]
+pub trait Environment: fmt::Debug + Send + Sync + 'static {
+    /// Connects to `host:port`. The caller bounds the time it takes.
+    ///
+    /// # Errors
+    /// The host is not known, or nobody listens there.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the attempt up.
+    async fn connect(&self, addr: &str) -> io::Result<Box<dyn ByteStream>>;
+
+    /// The address by which this machine would speak to `peer` (`host:port`): part of the client's identity and of message ids.
+    /// The loopback address where that cannot be told.
+    async fn local_ip(&self, peer: &str) -> IpAddr {
+        let _ = peer;
+        IpAddr::V4(Ipv4Addr::LOCALHOST)
+    }
+
+    /// The wall clock, for time stamps in messages. Nothing is measured with it.
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    /// A seed for the random numbers of one client.
+    fn seed(&self) -> u64 {
+        rand::random()
+    }
+}
+
+/// TCP, the system's clock, and random seeds.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TcpEnvironment;
+
+impl TcpEnvironment {
+    /// How long a connection may be silent before the kernel probes it, and how long sent bytes may wait to be acknowledged:
+    /// a peer that vanished without a word is noticed after this time.
+    const PROBE_AFTER: Duration = Duration::from_secs(10);
+
+    fn tune(stream: &TcpStream) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        let socket = SockRef::from(stream);
+        let keepalive = TcpKeepalive::new()
+            .with_time(Self::PROBE_AFTER)
+            .with_interval(Duration::from_secs(3));
+        socket.set_tcp_keepalive(&keepalive)?;
+        #[cfg(target_os = "linux")]
+        socket.set_tcp_user_timeout(Some(Self::PROBE_AFTER * 2))?;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Environment for TcpEnvironment {
+    /// Looks the host up at every call and tries each of its addresses, so that a peer that moved is found again.
+    async fn connect(&self, addr: &str) -> io::Result<Box<dyn ByteStream>> {
+        let stream = TcpStream::connect(addr).await?;
+        Self::tune(&stream)?;
+        Ok(Box::new(stream))
+    }
+
+    async fn local_ip(&self, peer: &str) -> IpAddr {
+        // Connecting a datagram socket sends nothing; it only asks the kernel for a route.
+        let ask = async {
+            let peer = tokio::net::lookup_host(peer)
+                .await?
+                .next()
+                .ok_or(io::ErrorKind::NotFound)?;
+            let any = match peer.ip() {
+                IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+                IpAddr::V6(_) => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
+            };
+            let socket = UdpSocket::bind((any, 0)).await?;
+            socket.connect(peer).await?;
+            io::Result::Ok(socket.local_addr()?.ip())
+        };
+        ask.await.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+    }
+}

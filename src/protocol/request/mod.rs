@@ -1,0 +1,25 @@
+//! The requests of the protocol, one file each: header, body and response, in both directions.
+//!
+//! A file's types are what the client encodes and the testkit decodes, and the other way round, so each is tested by its
+//! own round trip.
+
+pub mod consumer_list;
+pub mod consumer_offset;
+pub mod heartbeat;
+pub mod notify_consumer_ids;
+pub mod pull_message;
+pub mod queue_offset;
+pub mod register_broker;
+pub mod route;
+pub mod send_back;
+pub mod send_message;
+pub mod unregister_client;
+
+use crate::protocol::code::RequestCode;
+use crate::protocol::fields::Header;
+
+/// A header that belongs to one request code.
+pub trait Request<'a>: Header<'a> {
+    /// The request's code.
+    const CODE: RequestCode;
+}
