@@ -1,4 +1,6 @@
 //! An async client SDK for Apache RocketMQ's remoting protocol.
 
 pub mod environment;
+mod error;
 pub mod protocol;
+mod transport;

@@ -1,0 +1,194 @@
+//! Who waits for which answer on one connection. Pure: deadlines are compared with a time that is given.
+//!
+//! An entry is owned by the call that made it until that call takes the outcome or goes away; whatever happens first decides, and
+//! only once. When the connection ends the table is poisoned: every waiter gets the cause, and no new one can enter.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::task::{Context, Poll, Waker};
+
+use tokio::time::Instant;
+
+use crate::error::Delivery;
+use crate::protocol::command::Command;
+use crate::transport::error::{CallError, Cause};
+
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    entries: HashMap<i32, Entry, BuildHasherDefault<OpaqueHasher>>,
+    next_opaque: i32,
+    /// No entry is due before this.
+    due: Option<Instant>,
+    poison: Option<Cause>,
+    /// Calls in a row that timed out since the peer was last heard of.
+    silent: u32,
+    /// Answers that nobody waited for any more.
+    late: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    deadline: Instant,
+    /// Where the request begins in the stream of written bytes.
+    position: u64,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Waiting(Option<Waker>),
+    Done(Result<Command, CallError>),
+}
+
+impl Pending {
+    /// Enters a call and gives it its opaque.
+    pub(super) fn enter(&mut self, deadline: Instant, position: u64) -> Result<i32, Cause> {
+        if let Some(cause) = &self.poison {
+            return Err(cause.clone());
+        }
+        let mut opaque = self.next_opaque;
+        // After four billion calls the numbers begin again; one that is still waiting keeps its own.
+        while self.entries.contains_key(&opaque) {
+            opaque = opaque.wrapping_add(1);
+        }
+        self.next_opaque = opaque.wrapping_add(1);
+        self.entries.insert(opaque, Entry { deadline, position, state: State::Waiting(None) });
+        self.due = Some(self.due.map_or(deadline, |due| due.min(deadline)));
+        Ok(opaque)
+    }
+
+    /// An opaque for a request that wants no answer.
+    pub(super) fn enter_oneway(&mut self) -> Result<i32, Cause> {
+        if let Some(cause) = &self.poison {
+            return Err(cause.clone());
+        }
+        let opaque = self.next_opaque;
+        self.next_opaque = opaque.wrapping_add(1);
+        Ok(opaque)
+    }
+
+    /// The outcome of a call, or a note to wake it. A call asks no more after it was given its outcome.
+    pub(super) fn poll(&mut self, opaque: i32, cx: &mut Context<'_>) -> Poll<Result<Command, CallError>> {
+        let Some(entry) = self.entries.get_mut(&opaque) else {
+            // Only a call that was given its outcome has no entry.
+            return Poll::Pending;
+        };
+        match &mut entry.state {
+            State::Waiting(Some(waker)) => waker.clone_from(cx.waker()),
+            State::Waiting(none) => *none = Some(cx.waker().clone()),
+            State::Done(_) => {
+                if let Some(Entry { state: State::Done(outcome), .. }) = self.entries.remove(&opaque) {
+                    return Poll::Ready(outcome);
+                }
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Forgets a call that went away.
+    pub(super) fn forget(&mut self, opaque: i32) {
+        self.entries.remove(&opaque);
+    }
+
+    /// Hands an answer to its call. An answer in time is never dropped: it also replaces a time-out that the call has not seen.
+    pub(super) fn answer(&mut self, command: Command, wakers: &mut Vec<Waker>) {
+        match self.entries.get_mut(&command.head.opaque) {
+            Some(entry) if matches!(entry.state, State::Waiting(_) | State::Done(Err(CallError::TimedOut(_)))) => {
+                entry.finish(Ok(command), wakers);
+            }
+            _ => self.late += 1,
+        }
+    }
+
+    /// Notes that bytes came from the peer.
+    pub(super) fn heard(&mut self) {
+        self.silent = 0;
+    }
+
+    /// Ends every call whose deadline has come.
+    pub(super) fn expire(&mut self, now: Instant, written: u64, wakers: &mut Vec<Waker>) {
+        if self.due.is_none_or(|due| due > now) {
+            return;
+        }
+        let mut next = None;
+        for entry in self.entries.values_mut() {
+            if !matches!(entry.state, State::Waiting(_)) {
+                continue;
+            }
+            if entry.deadline <= now {
+                let delivery = entry.delivery(written);
+                if delivery == Delivery::Unknown {
+                    self.silent += 1;
+                }
+                entry.finish(Err(CallError::TimedOut(delivery)), wakers);
+            } else {
+                next = Some(next.map_or(entry.deadline, |next: Instant| next.min(entry.deadline)));
+            }
+        }
+        self.due = next;
+    }
+
+    /// Ends every call with the connection, and lets no other enter.
+    pub(super) fn poison(&mut self, cause: &Cause, written: u64, wakers: &mut Vec<Waker>) {
+        self.poison.get_or_insert_with(|| cause.clone());
+        for entry in self.entries.values_mut() {
+            if matches!(entry.state, State::Waiting(_)) {
+                let delivery = entry.delivery(written);
+                entry.finish(Err(CallError::Lost(cause.clone(), delivery)), wakers);
+            }
+        }
+        self.due = None;
+    }
+
+    pub(super) fn cause(&self) -> Option<&Cause> {
+        self.poison.as_ref()
+    }
+
+    /// No call is due before this.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    pub(super) fn silent(&self) -> u32 {
+        self.silent
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+impl Entry {
+    fn finish(&mut self, outcome: Result<Command, CallError>, wakers: &mut Vec<Waker>) {
+        if let State::Waiting(Some(waker)) = std::mem::replace(&mut self.state, State::Done(outcome)) {
+            wakers.push(waker);
+        }
+    }
+
+    fn delivery(&self, written: u64) -> Delivery {
+        if self.position < written { Delivery::Unknown } else { Delivery::No }
+    }
+}
+
+/// Opaques are counted up by us, so spreading their bits is all that a table needs.
+#[derive(Debug, Default)]
+struct OpaqueHasher(u64);
+
+impl Hasher for OpaqueHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 << 8) | u64::from(*byte);
+        }
+    }
+
+    fn write_i32(&mut self, opaque: i32) {
+        self.0 = u64::from(opaque as u32).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+}
+
+#[cfg(test)]
+mod tests;
