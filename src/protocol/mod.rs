@@ -9,6 +9,7 @@
 
 pub mod code;
 pub mod command;
+pub mod compress;
 pub mod error;
 pub mod fields;
 pub mod frame;
