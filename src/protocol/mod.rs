@@ -14,6 +14,7 @@ pub mod error;
 pub mod fields;
 pub mod frame;
 pub mod header;
+pub mod java_json;
 pub mod message;
 pub mod request;
 
