@@ -63,10 +63,14 @@ impl Text {
     pub fn slice(&self, range: Range<usize>) -> Self {
         let between_characters = |index: usize| {
             // Bytes 0b10xx_xxxx continue a character.
-            self.bytes.get(index).map_or(index == self.len(), |byte| byte & 0xC0 != 0x80)
+            self.bytes
+                .get(index)
+                .map_or(index == self.len(), |byte| byte & 0xC0 != 0x80)
         };
         assert!(between_characters(range.start) && between_characters(range.end));
-        Self { bytes: self.bytes.slice(range) }
+        Self {
+            bytes: self.bytes.slice(range),
+        }
     }
 
     /// The buffer slice that holds the text.
