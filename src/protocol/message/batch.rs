@@ -4,11 +4,11 @@
 
 use std::iter::FusedIterator;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::{
     Text, TooLong, properties,
-    reader::{Reader, split_message},
+    reader::{Reader, message_size},
 };
 use crate::protocol::DecodeError;
 
@@ -86,10 +86,8 @@ impl BatchMessages {
 
     fn decode_next(&mut self) -> Result<BatchMessage, DecodeError> {
         let base = self.offset;
-        let message = split_message(&mut self.input, base, MIN_SIZE, "batch message size")?;
-        self.offset += message.len();
-
-        let mut reader = Reader::new(&message, base);
+        let size = message_size(&self.input, base, MIN_SIZE, "batch message size")?;
+        let mut reader = Reader::new(&self.input, size, base);
         reader.array::<12>("batch message size")?;
         let flag = reader.i32("flag")?;
         let body_len = reader.len32("body length")?;
@@ -97,6 +95,8 @@ impl BatchMessages {
         let properties_len = reader.len16("properties length")?;
         let properties = reader.bytes(properties_len, "properties")?;
         reader.finish("batch message size")?;
+        self.input.advance(size);
+        self.offset += size;
         Ok(BatchMessage {
             flag,
             body,

@@ -8,16 +8,20 @@ use crate::protocol::DecodeError;
 
 /// A position in the bytes of one message.
 pub(super) struct Reader<'a> {
-    bytes: &'a Bytes,
+    /// What the message is the front of.
+    input: &'a Bytes,
+    message: &'a [u8],
     position: usize,
     /// Where the message starts in what was received; only for errors.
     base: usize,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a Bytes, base: usize) -> Self {
+    /// Reads the message that the first `size` bytes of `input` are, which the caller knows to be there.
+    pub(super) fn new(input: &'a Bytes, size: usize, base: usize) -> Self {
         Self {
-            bytes,
+            input,
+            message: &input[..size],
             position: 0,
             base,
         }
@@ -28,11 +32,12 @@ impl<'a> Reader<'a> {
         self.base + self.position
     }
 
+    #[inline]
     pub(super) fn array<const N: usize>(
         &mut self,
         what: &'static str,
     ) -> Result<&'a [u8; N], DecodeError> {
-        match self.bytes[self.position..].first_chunk() {
+        match self.message[self.position..].first_chunk() {
             Some(array) => {
                 self.position += N;
                 Ok(array)
@@ -41,35 +46,39 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline]
     pub(super) fn i32(&mut self, what: &'static str) -> Result<i32, DecodeError> {
         self.array(what).map(|bytes| i32::from_be_bytes(*bytes))
     }
 
     /// A length field of 32 bits.
+    #[inline]
     pub(super) fn len32(&mut self, what: &'static str) -> Result<usize, DecodeError> {
         let len = self.i32(what)?;
         usize::try_from(len).map_err(|_| self.negative(what, i64::from(len), 4))
     }
 
     /// A length field of 16 bits.
+    #[inline]
     pub(super) fn len16(&mut self, what: &'static str) -> Result<usize, DecodeError> {
         let len = self.array(what).map(|bytes| i16::from_be_bytes(*bytes))?;
         usize::try_from(len).map_err(|_| self.negative(what, i64::from(len), 2))
     }
 
     /// The next `len` bytes, as a slice of the same buffer.
+    #[inline]
     pub(super) fn bytes(&mut self, len: usize, what: &'static str) -> Result<Bytes, DecodeError> {
-        if len > self.bytes.len() - self.position {
+        if len > self.message.len() - self.position {
             return Err(self.truncated(what, len));
         }
         let start = self.position;
         self.position += len;
-        Ok(self.bytes.slice(start..start + len))
+        Ok(self.input.slice(start..start + len))
     }
 
     /// That nothing is left.
     pub(super) fn finish(&self, what: &'static str) -> Result<(), DecodeError> {
-        if self.position == self.bytes.len() {
+        if self.position == self.message.len() {
             return Ok(());
         }
         Err(DecodeError::Invalid {
@@ -81,7 +90,7 @@ impl<'a> Reader<'a> {
 
     #[cold]
     fn truncated(&self, what: &'static str, needed: usize) -> DecodeError {
-        let had = self.bytes.len() - self.position;
+        let had = self.message.len() - self.position;
         DecodeError::Truncated {
             what,
             offset: self.offset(),
@@ -92,7 +101,7 @@ impl<'a> Reader<'a> {
 
     #[cold]
     fn negative(&self, what: &'static str, value: i64, width: usize) -> DecodeError {
-        let max = (self.bytes.len() - self.position) as i64;
+        let max = (self.message.len() - self.position) as i64;
         DecodeError::OutOfRange {
             what,
             offset: self.offset() - width,
@@ -103,18 +112,18 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Takes one message off the front of `input`: as many bytes as its size field declares, which are at least `min`.
+/// The size of the message at the front of `input`: what its size field declares, if that is at least `min` and there.
 ///
-/// `base` is where `input` starts in what was received. On an error `input` is as it was.
-pub(super) fn split_message(
-    input: &mut Bytes,
+/// `base` is where `input` starts in what was received.
+pub(super) fn message_size(
+    input: &Bytes,
     base: usize,
     min: usize,
     what: &'static str,
-) -> Result<Bytes, DecodeError> {
-    let declared = Reader::new(input, base).i32(what)?;
+) -> Result<usize, DecodeError> {
+    let declared = Reader::new(input, input.len(), base).i32(what)?;
     match usize::try_from(declared) {
-        Ok(size) if size >= min && size <= input.len() => Ok(input.split_to(size)),
+        Ok(size) if size >= min && size <= input.len() => Ok(size),
         Ok(size) if size >= min => Err(DecodeError::Truncated {
             what,
             offset: base,

@@ -8,11 +8,11 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::{
     BatchMessages, SysFlag, Text, TooLong, properties,
-    reader::{Reader, split_message},
+    reader::{Reader, message_size},
 };
 use crate::protocol::{DecodeError, compress};
 
@@ -80,8 +80,10 @@ impl StoredMessage {
     ///
     /// [`DecodeError`] if a length contradicts another, the magic number or a port is none, or `input` ends before the message.
     pub fn decode(input: &mut Bytes) -> Result<Self, DecodeError> {
-        let message = split_message(input, 0, MIN_SIZE, "message size")?;
-        Self::decode_whole(&message, 0)
+        let size = message_size(input, 0, MIN_SIZE, "message size")?;
+        let message = Self::read(Reader::new(input, size, 0));
+        input.advance(size);
+        message
     }
 
     /// Appends the message to `out`, with the one-byte topic length if the topic fits it, else with two bytes.
@@ -140,7 +142,7 @@ impl StoredMessage {
 
     /// The value of a property.
     pub fn property(&self, name: &str) -> Option<&str> {
-        properties::find(&self.properties, name)
+        properties::find_in(&self.properties, name)
     }
 
     /// Whether the body is the one that the checksum was made of. Ask before [`inflate`](Self::inflate).
@@ -221,15 +223,14 @@ impl StoredMessage {
         Ok(messages)
     }
 
-    /// Decodes `message`, which starts at `base` in what was received and has at least [`MIN_SIZE`] bytes.
-    fn decode_whole(message: &Bytes, base: usize) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(message, base);
+    fn read(mut reader: Reader<'_>) -> Result<Self, DecodeError> {
+        let offset = reader.offset();
         let head: &[u8; 48] = reader.array("message header")?;
         let magic = i32_at(head, 4);
         if magic != MAGIC_V1 && magic != MAGIC_V2 {
             return Err(DecodeError::Invalid {
                 what: "message magic number",
-                offset: base + 4,
+                offset: offset + 4,
                 reason: "is not that of a message",
             });
         }
@@ -315,10 +316,12 @@ impl Iterator for StoredMessages {
             return None;
         }
         let base = self.offset;
-        match split_message(&mut self.input, base, MIN_SIZE, "message size") {
-            Ok(message) => {
-                self.offset += message.len();
-                Some(StoredMessage::decode_whole(&message, base))
+        match message_size(&self.input, base, MIN_SIZE, "message size") {
+            Ok(size) => {
+                let message = StoredMessage::read(Reader::new(&self.input, size, base));
+                self.input.advance(size);
+                self.offset += size;
+                Some(message)
             }
             Err(error) => {
                 self.input.clear();
@@ -330,6 +333,7 @@ impl Iterator for StoredMessages {
 
 impl FusedIterator for StoredMessages {}
 
+#[inline]
 fn read_host(reader: &mut Reader<'_>, v6: bool) -> Result<SocketAddr, DecodeError> {
     let ip = if v6 {
         IpAddr::V6(Ipv6Addr::from(*reader.array::<16>("host address")?))
