@@ -93,14 +93,14 @@ impl BatchMessages {
         let body_len = reader.len32("body length")?;
         let body = reader.bytes(body_len, "message body")?;
         let properties_len = reader.len16("properties length")?;
-        let properties = reader.bytes(properties_len, "properties")?;
+        let properties = reader.text(properties_len, "properties")?;
         reader.finish("batch message size")?;
         self.input.advance(size);
         self.offset += size;
         Ok(BatchMessage {
             flag,
             body,
-            properties: Text::from_utf8_lossy(properties),
+            properties,
         })
     }
 }

@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 
+use super::Text;
 use crate::protocol::DecodeError;
 
 /// A position in the bytes of one message.
@@ -63,6 +64,12 @@ impl<'a> Reader<'a> {
     pub(super) fn len16(&mut self, what: &'static str) -> Result<usize, DecodeError> {
         let len = self.array(what).map(|bytes| i16::from_be_bytes(*bytes))?;
         usize::try_from(len).map_err(|_| self.negative(what, i64::from(len), 2))
+    }
+
+    /// The next `len` bytes as text that shares the buffer; see [`Text::from_utf8_lossy`].
+    #[inline]
+    pub(super) fn text(&mut self, len: usize, what: &'static str) -> Result<Text, DecodeError> {
+        self.bytes(len, what).map(Text::from_utf8_lossy)
     }
 
     /// The next `len` bytes, as a slice of the same buffer.

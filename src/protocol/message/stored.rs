@@ -5,7 +5,7 @@
 
 use std::{
     iter::FusedIterator,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
 };
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -223,6 +223,7 @@ impl StoredMessage {
         Ok(messages)
     }
 
+    #[inline]
     fn read(mut reader: Reader<'_>) -> Result<Self, DecodeError> {
         let offset = reader.offset();
         let head: &[u8; 48] = reader.array("message header")?;
@@ -246,9 +247,9 @@ impl StoredMessage {
         } else {
             reader.len16("topic length")?
         };
-        let topic = reader.bytes(topic_len, "topic")?;
+        let topic = reader.text(topic_len, "topic")?;
         let properties_len = reader.len16("properties length")?;
-        let properties = reader.bytes(properties_len, "properties")?;
+        let properties = reader.text(properties_len, "properties")?;
         reader.finish("message size")?;
         Ok(Self {
             body_crc: i32_at(head, 8),
@@ -264,8 +265,8 @@ impl StoredMessage {
             reconsume_times: i32_at(counters, 0),
             prepared_transaction_offset: i64_at(counters, 4),
             body,
-            topic: Text::from_utf8_lossy(topic),
-            properties: Text::from_utf8_lossy(properties),
+            topic,
+            properties,
         })
     }
 
@@ -335,23 +336,25 @@ impl FusedIterator for StoredMessages {}
 
 #[inline]
 fn read_host(reader: &mut Reader<'_>, v6: bool) -> Result<SocketAddr, DecodeError> {
-    let ip = if v6 {
-        IpAddr::V6(Ipv6Addr::from(*reader.array::<16>("host address")?))
+    let (ip, port) = if v6 {
+        let ip: &[u8; 16] = reader.array("host address")?;
+        (IpAddr::from(*ip), reader.i32("host port")?)
     } else {
-        IpAddr::V4(Ipv4Addr::from(*reader.array::<4>("host address")?))
+        let host: &[u8; 8] = reader.array("host address")?;
+        (
+            IpAddr::from([host[0], host[1], host[2], host[3]]),
+            i32_at(host, 4),
+        )
     };
-    let offset = reader.offset();
-    let port = reader.i32("host port")?;
-    match u16::try_from(port) {
-        Ok(port) => Ok(SocketAddr::new(ip, port)),
-        Err(_) => Err(DecodeError::OutOfRange {
+    u16::try_from(port)
+        .map(|port| SocketAddr::new(ip, port))
+        .map_err(|_| DecodeError::OutOfRange {
             what: "host port",
-            offset,
+            offset: reader.offset() - 4,
             value: i64::from(port),
             min: 0,
             max: i64::from(u16::MAX),
-        }),
-    }
+        })
 }
 
 fn put_host(out: &mut BytesMut, host: SocketAddr) {
