@@ -3,6 +3,8 @@
 //! Knows: the JSON form, with objects as keys. Does not know: where the offsets come from or are kept.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
 
@@ -15,11 +17,25 @@ use crate::protocol::{DecodeError, java_json};
 #[serde(rename_all = "camelCase")]
 pub struct MessageQueue {
     /// The topic.
-    pub topic: String,
+    pub topic: Arc<str>,
     /// The broker's name, which a master shares with its slaves.
-    pub broker_name: String,
+    pub broker_name: Arc<str>,
     /// The queue's number on that broker, from 0 on.
     pub queue_id: i32,
+}
+
+impl MessageQueue {
+    /// The queue with this topic, broker name and number.
+    pub fn new(topic: impl Into<Arc<str>>, broker_name: impl Into<Arc<str>>, queue_id: i32) -> Self {
+        Self { topic: topic.into(), broker_name: broker_name.into(), queue_id }
+    }
+}
+
+/// `topic@broker:number`.
+impl fmt::Display for MessageQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}:{}", self.topic, self.broker_name, self.queue_id)
+    }
 }
 
 /// Writes the fields in Java's order, which is alphabetical and not the one that queues compare by.
