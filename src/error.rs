@@ -168,7 +168,11 @@ impl Error {
     }
 
     /// An answer with an error code.
-    pub(crate) fn response(operation: &'static str, code: ResponseCode, remark: Option<&str>) -> Self {
+    pub(crate) fn response(
+        operation: &'static str,
+        code: ResponseCode,
+        remark: Option<&str>,
+    ) -> Self {
         Self::new(ErrorKind::Broker, operation).with(|inner| {
             inner.code = Some(code);
             inner.detail = remark.map(str::to_owned);
@@ -293,7 +297,10 @@ impl fmt::Debug for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+        self.0
+            .source
+            .as_deref()
+            .map(|source| source as &(dyn StdError + 'static))
     }
 }
 
@@ -321,7 +328,10 @@ mod tests {
     #[test]
     fn a_response_keeps_its_code_and_remark() {
         let error = Error::response("pull", ResponseCode::NO_PERMISSION, Some("no way"));
-        assert_eq!(error.to_string(), "pull: refused by the broker, NO_PERMISSION (16): no way");
+        assert_eq!(
+            error.to_string(),
+            "pull: refused by the broker, NO_PERMISSION (16): no way"
+        );
         assert_eq!(error.response_code(), Some(ResponseCode::NO_PERMISSION));
         assert!(!error.is_retryable());
     }
@@ -330,7 +340,13 @@ mod tests {
     fn adding_to_a_clone_leaves_the_original() {
         let error = Error::new(ErrorKind::Timeout, "send");
         let more = error.clone().maybe_delivered(Delivery::Unknown);
-        assert_eq!((error.delivery(), more.delivery()), (Delivery::No, Delivery::Unknown));
-        assert_eq!(more.to_string(), "send: timed out; it may have been carried out");
+        assert_eq!(
+            (error.delivery(), more.delivery()),
+            (Delivery::No, Delivery::Unknown)
+        );
+        assert_eq!(
+            more.to_string(),
+            "send: timed out; it may have been carried out"
+        );
     }
 }

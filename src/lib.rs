@@ -1,10 +1,15 @@
 //! An async client SDK for Apache RocketMQ's remoting protocol.
 
+mod client;
+mod config;
 pub mod environment;
 mod error;
 mod message;
 pub mod protocol;
+mod route;
 mod transport;
 
+pub use client::{Client, ClientBuilder};
+pub use config::ClientConfig;
 pub use error::{Delivery, Error, ErrorKind, Result};
 pub use message::{Message, MessageBuilder, MessageExt, MessageQueue};

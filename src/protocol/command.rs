@@ -1,6 +1,7 @@
 //! One request or response, as it stands between the frame and its meaning.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::protocol::code::{RequestCode, ResponseCode};
 use crate::protocol::error::DecodeError;
@@ -13,12 +14,16 @@ use crate::protocol::message::Text;
 pub const VERSION: i32 = 493;
 
 /// How a header is written: the high byte of a frame's second word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+///
+/// Its names in a configuration are Java's: `JSON` and `ROCKETMQ`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Serialization {
     /// JSON text.
+    #[serde(rename = "JSON")]
     Json,
     /// RocketMQ's binary form. Its code field has 16 bits.
     #[default]
+    #[serde(rename = "ROCKETMQ")]
     Binary,
 }
 

@@ -132,10 +132,14 @@ impl Connection {
             return Err(CallError::Full);
         }
         let position = state.outbox.position();
-        let opaque =
-            state.pending.enter(deadline, position).map_err(|cause| CallError::Lost(cause, Delivery::No))?;
+        let opaque = state
+            .pending
+            .enter(deadline, position)
+            .map_err(|cause| CallError::Lost(cause, Delivery::No))?;
         let head = Head::request(R::CODE, opaque);
-        if let Err(error) = state.append(self.serialization(), &head, None, body, |fields| header.encode(fields)) {
+        if let Err(error) = state.append(self.serialization(), &head, None, body, |fields| {
+            header.encode(fields)
+        }) {
             state.pending.forget(opaque);
             return Err(error);
         }
@@ -147,18 +151,30 @@ impl Connection {
         if rearm {
             self.shared.rearm.notify_one();
         }
-        Ok(Call { connection: self.clone(), opaque })
+        Ok(Call {
+            connection: self.clone(),
+            opaque,
+        })
     }
 
     /// Sends a request that wants no answer. Returns when it is in the outbox.
-    pub(crate) fn oneway<'h, R: Request<'h>>(&self, header: &R, body: &Bytes) -> Result<(), CallError> {
+    pub(crate) fn oneway<'h, R: Request<'h>>(
+        &self,
+        header: &R,
+        body: &Bytes,
+    ) -> Result<(), CallError> {
         let mut state = self.shared.state.lock();
-        let opaque = state.pending.enter_oneway().map_err(|cause| CallError::Lost(cause, Delivery::No))?;
+        let opaque = state
+            .pending
+            .enter_oneway()
+            .map_err(|cause| CallError::Lost(cause, Delivery::No))?;
         if state.outbox.is_full() {
             return Err(CallError::Full);
         }
         let head = Head::request(R::CODE, opaque).oneway();
-        state.append(self.serialization(), &head, None, body, |fields| header.encode(fields))?;
+        state.append(self.serialization(), &head, None, body, |fields| {
+            header.encode(fields)
+        })?;
         self.wake_writer(state);
         Ok(())
     }
@@ -225,7 +241,9 @@ impl State {
         body: &Bytes,
         fields: impl FnOnce(&mut FieldWriter<'_>),
     ) -> Result<(), CallError> {
-        Ok(self.outbox.append(serialization, head, remark, body, fields)?)
+        Ok(self
+            .outbox
+            .append(serialization, head, remark, body, fields)?)
     }
 }
 
@@ -255,13 +273,23 @@ impl Future for Call {
     type Output = Result<Command, CallError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.connection.shared.state.lock().pending.poll(self.opaque, cx)
+        self.connection
+            .shared
+            .state
+            .lock()
+            .pending
+            .poll(self.opaque, cx)
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.connection.shared.state.lock().pending.forget(self.opaque);
+        self.connection
+            .shared
+            .state
+            .lock()
+            .pending
+            .forget(self.opaque);
     }
 }
 

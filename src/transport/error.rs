@@ -64,8 +64,12 @@ impl CallError {
             Self::Lost(Cause::Connect(source) | Cause::Io(source), delivery) => {
                 error.maybe_delivered(delivery).caused_by(source)
             }
-            Self::Lost(Cause::Malformed(source), delivery) => error.maybe_delivered(delivery).caused_by(source),
-            Self::Lost(cause, delivery) => error.maybe_delivered(delivery).detail(cause.to_string()),
+            Self::Lost(Cause::Malformed(source), delivery) => {
+                error.maybe_delivered(delivery).caused_by(source)
+            }
+            Self::Lost(cause, delivery) => {
+                error.maybe_delivered(delivery).detail(cause.to_string())
+            }
             Self::TimedOut(delivery) => error.maybe_delivered(delivery),
             Self::TooLarge(source) => error.caused_by(source),
             Self::Full => error,

@@ -7,9 +7,9 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::protocol::frame::{self, FrameTooLarge};
 use crate::protocol::command::{Head, Serialization};
 use crate::protocol::fields::FieldWriter;
+use crate::protocol::frame::{self, FrameTooLarge};
 
 /// A body of at least this many bytes is handed on as it is; a smaller one is cheaper to copy behind its header.
 const SHARE_FROM: usize = 1024;
@@ -31,7 +31,13 @@ pub(super) struct Outbox {
 impl Outbox {
     /// An outbox that takes frames until `limit` bytes wait in it. One frame may pass the limit.
     pub(super) fn new(limit: usize) -> Self {
-        Self { sealed: VecDeque::new(), open: BytesMut::new(), appended: 0, written: 0, limit }
+        Self {
+            sealed: VecDeque::new(),
+            open: BytesMut::new(),
+            appended: 0,
+            written: 0,
+            limit,
+        }
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -62,7 +68,14 @@ impl Outbox {
         fields: impl FnOnce(&mut FieldWriter<'_>),
     ) -> Result<(), FrameTooLarge> {
         let before = self.open.len();
-        frame::encode_with(&mut self.open, serialization, head, remark, body.len(), fields)?;
+        frame::encode_with(
+            &mut self.open,
+            serialization,
+            head,
+            remark,
+            body.len(),
+            fields,
+        )?;
         self.appended += (self.open.len() - before + body.len()) as u64;
         if body.len() < SHARE_FROM {
             self.open.extend_from_slice(body);
@@ -99,7 +112,9 @@ mod tests {
 
     fn append(outbox: &mut Outbox, body: &Bytes) {
         let head = Head::request(RequestCode::SEND_MESSAGE_V2, 1);
-        outbox.append(Serialization::Binary, &head, None, body, |_| {}).unwrap();
+        outbox
+            .append(Serialization::Binary, &head, None, body, |_| {})
+            .unwrap();
     }
 
     #[test]
@@ -115,7 +130,10 @@ mod tests {
         assert_eq!(chunks.len(), 3);
         assert_eq!(chunks[1].as_ptr(), large.as_ptr());
         assert!(outbox.is_empty());
-        assert_eq!(outbox.position(), chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>());
+        assert_eq!(
+            outbox.position(),
+            chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>()
+        );
     }
 
     #[test]

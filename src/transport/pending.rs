@@ -52,7 +52,14 @@ impl Pending {
             opaque = opaque.wrapping_add(1);
         }
         self.next_opaque = opaque.wrapping_add(1);
-        self.entries.insert(opaque, Entry { deadline, position, state: State::Waiting(None) });
+        self.entries.insert(
+            opaque,
+            Entry {
+                deadline,
+                position,
+                state: State::Waiting(None),
+            },
+        );
         self.due = Some(self.due.map_or(deadline, |due| due.min(deadline)));
         Ok(opaque)
     }
@@ -68,7 +75,11 @@ impl Pending {
     }
 
     /// The outcome of a call, or a note to wake it. A call asks no more after it was given its outcome.
-    pub(super) fn poll(&mut self, opaque: i32, cx: &mut Context<'_>) -> Poll<Result<Command, CallError>> {
+    pub(super) fn poll(
+        &mut self,
+        opaque: i32,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Command, CallError>> {
         let Some(entry) = self.entries.get_mut(&opaque) else {
             // Only a call that was given its outcome has no entry.
             return Poll::Pending;
@@ -77,7 +88,11 @@ impl Pending {
             State::Waiting(Some(waker)) => waker.clone_from(cx.waker()),
             State::Waiting(none) => *none = Some(cx.waker().clone()),
             State::Done(_) => {
-                if let Some(Entry { state: State::Done(outcome), .. }) = self.entries.remove(&opaque) {
+                if let Some(Entry {
+                    state: State::Done(outcome),
+                    ..
+                }) = self.entries.remove(&opaque)
+                {
                     return Poll::Ready(outcome);
                 }
             }
@@ -93,7 +108,12 @@ impl Pending {
     /// Hands an answer to its call. An answer in time is never dropped: it also replaces a time-out that the call has not seen.
     pub(super) fn answer(&mut self, command: Command, wakers: &mut Vec<Waker>) {
         match self.entries.get_mut(&command.head.opaque) {
-            Some(entry) if matches!(entry.state, State::Waiting(_) | State::Done(Err(CallError::TimedOut(_)))) => {
+            Some(entry)
+                if matches!(
+                    entry.state,
+                    State::Waiting(_) | State::Done(Err(CallError::TimedOut(_)))
+                ) =>
+            {
                 entry.finish(Ok(command), wakers);
             }
             _ => self.late += 1,
@@ -160,13 +180,19 @@ impl Pending {
 
 impl Entry {
     fn finish(&mut self, outcome: Result<Command, CallError>, wakers: &mut Vec<Waker>) {
-        if let State::Waiting(Some(waker)) = std::mem::replace(&mut self.state, State::Done(outcome)) {
+        if let State::Waiting(Some(waker)) =
+            std::mem::replace(&mut self.state, State::Done(outcome))
+        {
             wakers.push(waker);
         }
     }
 
     fn delivery(&self, written: u64) -> Delivery {
-        if self.position < written { Delivery::Unknown } else { Delivery::No }
+        if self.position < written {
+            Delivery::Unknown
+        } else {
+            Delivery::No
+        }
     }
 }
 

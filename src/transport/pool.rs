@@ -22,6 +22,9 @@ use crate::transport::error::{CallError, Cause};
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LAST_PAUSE: Duration = Duration::from_secs(1);
 
+/// A connection that ended sooner than this counts as a failed attempt.
+const SHORT_LIVED: Duration = Duration::from_secs(1);
+
 /// The connections of one client.
 pub(crate) struct Pool {
     environment: Arc<dyn Environment>,
@@ -34,10 +37,17 @@ pub(crate) struct Pool {
 }
 
 enum Slot {
-    Ready(Connection),
+    Ready {
+        connection: Connection,
+        failures: u32,
+        since: Instant,
+    },
     Dialling(watch::Receiver<Option<Result<Connection, Cause>>>),
     /// The last attempt failed; the next may begin at the instant.
-    Failed { failures: u32, not_before: Instant },
+    Failed {
+        failures: u32,
+        not_before: Instant,
+    },
 }
 
 impl Pool {
@@ -63,7 +73,7 @@ impl Pool {
     /// The connection to `addr`, if one has been made. It may have ended since; its first call says so.
     pub(crate) fn ready(&self, addr: &str) -> Option<Connection> {
         match self.slots.lock().get(addr) {
-            Some(Slot::Ready(connection)) => Some(connection.clone()),
+            Some(Slot::Ready { connection, .. }) => Some(connection.clone()),
             _ => None,
         }
     }
@@ -72,7 +82,11 @@ impl Pool {
     /// its pause is over.
     ///
     /// Cancel safe: the attempt goes on for those who still wait.
-    pub(crate) async fn connect(self: &Arc<Self>, addr: &Arc<str>, deadline: Instant) -> Result<Connection, CallError> {
+    pub(crate) async fn connect(
+        self: &Arc<Self>,
+        addr: &Arc<str>,
+        deadline: Instant,
+    ) -> Result<Connection, CallError> {
         let lost = |cause| CallError::Lost(cause, Delivery::No);
         loop {
             let wait = match self.begin(addr) {
@@ -96,16 +110,19 @@ impl Pool {
     pub(crate) fn live(&self) -> Vec<Connection> {
         let slots = self.slots.lock();
         let ready = slots.values().filter_map(|slot| match slot {
-            Slot::Ready(connection) => Some(connection),
+            Slot::Ready { connection, .. } => Some(connection),
             _ => None,
         });
-        ready.filter(|connection| !connection.is_closed()).cloned().collect()
+        ready
+            .filter(|connection| !connection.is_closed())
+            .cloned()
+            .collect()
     }
 
     /// Forgets every address that `keep` does not want and that has no live connection.
     pub(crate) fn retain(&self, keep: impl Fn(&str) -> bool) {
         self.slots.lock().retain(|addr, slot| match slot {
-            Slot::Ready(connection) => !connection.is_closed() || keep(addr),
+            Slot::Ready { connection, .. } => !connection.is_closed() || keep(addr),
             Slot::Dialling(_) => true,
             Slot::Failed { .. } => keep(addr),
         });
@@ -114,14 +131,31 @@ impl Pool {
     /// The live connection, or what there is to wait for; starts an attempt where none is under way.
     fn begin(self: &Arc<Self>, addr: &Arc<str>) -> Result<Connection, Wait> {
         let mut slots = self.slots.lock();
+        let now = Instant::now();
         let failures = match slots.get(addr) {
-            Some(Slot::Ready(connection)) if !connection.is_closed() => return Ok(connection.clone()),
+            Some(Slot::Ready { connection, .. }) if !connection.is_closed() => {
+                return Ok(connection.clone());
+            }
             Some(Slot::Dialling(outcome)) => return Err(Wait::Outcome(outcome.clone())),
-            Some(Slot::Failed { not_before, .. }) if *not_before > Instant::now() => {
+            Some(Slot::Failed { not_before, .. }) if *not_before > now => {
                 return Err(Wait::Pause(*not_before));
             }
             Some(Slot::Failed { failures, .. }) => *failures,
-            Some(Slot::Ready(_)) | None => 0,
+            // A peer that accepts and hangs up at once has failed as well.
+            Some(Slot::Ready {
+                failures, since, ..
+            }) if now - *since < SHORT_LIVED => {
+                let (failures, not_before) = (failures + 1, now + pause(*failures));
+                slots.insert(
+                    Arc::clone(addr),
+                    Slot::Failed {
+                        failures,
+                        not_before,
+                    },
+                );
+                return Err(Wait::Pause(not_before));
+            }
+            Some(Slot::Ready { .. }) | None => 0,
         };
         let (sender, outcome) = watch::channel(None);
         slots.insert(Arc::clone(addr), Slot::Dialling(outcome.clone()));
@@ -157,11 +191,19 @@ impl Pool {
     }
 
     fn finish(&self, addr: &Arc<str>, failures: u32, dialled: &Result<Connection, Cause>) {
+        let now = Instant::now();
         let slot = match dialled {
-            Ok(connection) => Slot::Ready(connection.clone()),
+            Ok(connection) => Slot::Ready {
+                connection: connection.clone(),
+                failures,
+                since: now,
+            },
             Err(cause) => {
                 debug!(%addr, %cause, failures = failures + 1, "cannot connect");
-                Slot::Failed { failures: failures + 1, not_before: Instant::now() + pause(failures) }
+                Slot::Failed {
+                    failures: failures + 1,
+                    not_before: now + pause(failures),
+                }
             }
         };
         self.slots.lock().insert(Arc::clone(addr), slot);
@@ -198,6 +240,11 @@ impl Wait {
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("addresses", &self.slots.lock().len()).finish_non_exhaustive()
+        f.debug_struct("Pool")
+            .field("addresses", &self.slots.lock().len())
+            .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

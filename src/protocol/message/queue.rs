@@ -26,8 +26,16 @@ pub struct MessageQueue {
 
 impl MessageQueue {
     /// The queue with this topic, broker name and number.
-    pub fn new(topic: impl Into<Arc<str>>, broker_name: impl Into<Arc<str>>, queue_id: i32) -> Self {
-        Self { topic: topic.into(), broker_name: broker_name.into(), queue_id }
+    pub fn new(
+        topic: impl Into<Arc<str>>,
+        broker_name: impl Into<Arc<str>>,
+        queue_id: i32,
+    ) -> Self {
+        Self {
+            topic: topic.into(),
+            broker_name: broker_name.into(),
+            queue_id,
+        }
     }
 }
 
@@ -81,11 +89,7 @@ mod tests {
     use super::*;
 
     fn queue(topic: &str, broker_name: &str, queue_id: i32) -> MessageQueue {
-        MessageQueue {
-            topic: topic.to_owned(),
-            broker_name: broker_name.to_owned(),
-            queue_id,
-        }
+        MessageQueue::new(topic, broker_name, queue_id)
     }
 
     #[test]

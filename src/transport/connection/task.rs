@@ -58,7 +58,11 @@ pub(super) async fn run(
     shared.end(&cause);
 }
 
-async fn read(mut reader: impl AsyncRead + Unpin, connection: &Connection, inbound: &dyn Inbound) -> Cause {
+async fn read(
+    mut reader: impl AsyncRead + Unpin,
+    connection: &Connection,
+    inbound: &dyn Inbound,
+) -> Cause {
     let shared = &*connection.shared;
     let mut buffer = BytesMut::new();
     let mut step = READ_LEAST;
@@ -82,7 +86,9 @@ async fn read(mut reader: impl AsyncRead + Unpin, connection: &Connection, inbou
         let malformed = split_frames(&mut buffer, &mut answers, &mut requests).err();
         shared.settle(&mut answers, &mut wakers);
         wakers.drain(..).for_each(Waker::wake);
-        requests.drain(..).for_each(|request| inbound.request(connection, request));
+        requests
+            .drain(..)
+            .for_each(|request| inbound.request(connection, request));
         if let Some(error) = malformed {
             return Cause::Malformed(error);
         }
@@ -95,7 +101,11 @@ fn split_frames(
     requests: &mut Vec<Command>,
 ) -> Result<(), crate::protocol::DecodeError> {
     while let Some(command) = frame::decode(buffer)? {
-        if command.head.is_response() { answers.push(command) } else { requests.push(command) }
+        if command.head.is_response() {
+            answers.push(command)
+        } else {
+            requests.push(command)
+        }
     }
     Ok(())
 }
@@ -126,7 +136,10 @@ async fn write(mut writer: impl AsyncWrite + Unpin, shared: &Shared) -> Cause {
     }
 }
 
-async fn write_some(writer: &mut (impl AsyncWrite + Unpin), chunks: &VecDeque<Bytes>) -> io::Result<usize> {
+async fn write_some(
+    writer: &mut (impl AsyncWrite + Unpin),
+    chunks: &VecDeque<Bytes>,
+) -> io::Result<usize> {
     let mut slices = [IoSlice::new(&[]); WRITE_CHUNKS];
     let mut count = 0;
     for (slice, chunk) in slices.iter_mut().zip(chunks) {

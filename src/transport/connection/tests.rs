@@ -7,8 +7,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::protocol::frame;
 use crate::protocol::fields::NoFields;
+use crate::protocol::frame;
 use crate::protocol::request::heartbeat::Heartbeat;
 use crate::protocol::request::notify_consumer_ids::NotifyConsumerIdsChanged;
 
@@ -19,7 +19,8 @@ impl Inbound for Seen {
 
     fn request(&self, from: &Connection, command: Command) {
         let unknown = ResponseCode::REQUEST_CODE_NOT_SUPPORTED;
-        from.respond(&command, unknown, Some("no"), &Bytes::new()).unwrap();
+        from.respond(&command, unknown, Some("no"), &Bytes::new())
+            .unwrap();
         self.0.send(command).unwrap();
     }
 }
@@ -43,7 +44,11 @@ impl Peer {
             if let Some(command) = frame::decode(&mut self.buffer).unwrap() {
                 return command;
             }
-            assert_ne!(self.stream.read_buf(&mut self.buffer).await.unwrap(), 0, "the client closed");
+            assert_ne!(
+                self.stream.read_buf(&mut self.buffer).await.unwrap(),
+                0,
+                "the client closed"
+            );
         }
     }
 
@@ -60,21 +65,46 @@ fn answer(opaque: i32) -> BytesMut {
 }
 
 fn rig() -> Rig {
-    rig_with(Limits { serialization: Serialization::Binary, idle: Duration::from_secs(120), outbox: 4096 })
+    rig_with(Limits {
+        serialization: Serialization::Binary,
+        idle: Duration::from_secs(120),
+        outbox: 4096,
+    })
 }
 
 fn rig_with(limits: Limits) -> Rig {
     let (ours, theirs) = duplex(64 * 1024);
     let (sender, inbound) = mpsc::unbounded_channel();
     let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
-    let connection =
-        Connection::spawn(Box::new(ours), "peer:1".into(), limits, Arc::new(Seen(sender)), &tasks, shutdown.clone());
-    let peer = Peer { stream: theirs, buffer: BytesMut::new() };
-    Rig { connection, peer, inbound, tasks, shutdown }
+    let connection = Connection::spawn(
+        Box::new(ours),
+        "peer:1".into(),
+        limits,
+        Arc::new(Seen(sender)),
+        &tasks,
+        shutdown.clone(),
+    );
+    let peer = Peer {
+        stream: theirs,
+        buffer: BytesMut::new(),
+    };
+    Rig {
+        connection,
+        peer,
+        inbound,
+        tasks,
+        shutdown,
+    }
 }
 
 fn call(connection: &Connection, timeout: Duration) -> Call {
-    connection.call(&Heartbeat, &Bytes::from_static(b"{}"), Instant::now() + timeout).unwrap()
+    connection
+        .call(
+            &Heartbeat,
+            &Bytes::from_static(b"{}"),
+            Instant::now() + timeout,
+        )
+        .unwrap()
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -83,7 +113,10 @@ const SECOND: Duration = Duration::from_secs(1);
 async fn answers_find_their_calls_out_of_order() {
     let mut rig = rig();
     let (first, second) = (call(&rig.connection, SECOND), call(&rig.connection, SECOND));
-    let (a, b) = (rig.peer.receive().await.head.opaque, rig.peer.receive().await.head.opaque);
+    let (a, b) = (
+        rig.peer.receive().await.head.opaque,
+        rig.peer.receive().await.head.opaque,
+    );
     rig.peer.answer(b).await;
     rig.peer.answer(77).await;
     assert_eq!(second.await.unwrap().head.opaque, b);
@@ -98,7 +131,10 @@ async fn one_call_without_an_answer_harms_no_other() {
     rig.peer.receive().await;
     let began = Instant::now();
     let other = call(&rig.connection, 5 * SECOND);
-    assert!(matches!(lost.await, Err(CallError::TimedOut(Delivery::Unknown))));
+    assert!(matches!(
+        lost.await,
+        Err(CallError::TimedOut(Delivery::Unknown))
+    ));
     assert!(began.elapsed() < SECOND + Duration::from_millis(100));
     let opaque = rig.peer.receive().await.head.opaque;
     rig.peer.answer(opaque).await;
@@ -112,11 +148,19 @@ async fn a_closed_connection_fails_its_waiters_at_once_and_for_good() {
     let waiting = call(&rig.connection, 30 * SECOND);
     rig.peer.receive().await;
     drop(rig.peer);
-    assert!(matches!(waiting.await, Err(CallError::Lost(Cause::ClosedByPeer, Delivery::Unknown))));
+    assert!(matches!(
+        waiting.await,
+        Err(CallError::Lost(Cause::ClosedByPeer, Delivery::Unknown))
+    ));
     assert_eq!(began.elapsed(), Duration::ZERO);
     assert!(rig.connection.is_closed());
-    let refused = rig.connection.call(&Heartbeat, &Bytes::new(), Instant::now() + SECOND);
-    assert!(matches!(refused, Err(CallError::Lost(Cause::ClosedByPeer, Delivery::No))));
+    let refused = rig
+        .connection
+        .call(&Heartbeat, &Bytes::new(), Instant::now() + SECOND);
+    assert!(matches!(
+        refused,
+        Err(CallError::Lost(Cause::ClosedByPeer, Delivery::No))
+    ));
     rig.tasks.close();
     rig.tasks.wait().await;
 }
@@ -135,7 +179,11 @@ async fn a_reset_at_any_byte_of_the_answers_loses_only_what_did_not_arrive() {
         drop(rig.peer);
         for (at, call) in calls.into_iter().enumerate() {
             let outcome = call.await;
-            assert_eq!(outcome.is_ok(), (at + 1) * length <= cut, "cut at {cut}, call {at}: {outcome:?}");
+            assert_eq!(
+                outcome.is_ok(),
+                (at + 1) * length <= cut,
+                "cut at {cut}, call {at}: {outcome:?}"
+            );
         }
     }
 }
@@ -146,7 +194,10 @@ async fn bytes_that_are_no_frame_end_the_connection() {
     let waiting = call(&rig.connection, SECOND);
     rig.peer.receive().await;
     rig.peer.stream.write_all(&[0xFF; 8]).await.unwrap();
-    assert!(matches!(waiting.await, Err(CallError::Lost(Cause::Malformed(_), _))));
+    assert!(matches!(
+        waiting.await,
+        Err(CallError::Lost(Cause::Malformed(_), _))
+    ));
 }
 
 #[tokio::test(start_paused = true)]
@@ -159,7 +210,10 @@ async fn a_silent_peer_is_given_up_after_three_calls() {
         assert!(matches!(call.await, Err(CallError::TimedOut(_))));
     }
     let began = Instant::now();
-    assert!(matches!(patient.await, Err(CallError::Lost(Cause::Silent, _))));
+    assert!(matches!(
+        patient.await,
+        Err(CallError::Lost(Cause::Silent, _))
+    ));
     assert!(began.elapsed() < SECOND);
 }
 
@@ -183,14 +237,31 @@ async fn a_dropped_call_leaves_nothing_and_its_frame_is_whole() {
 #[tokio::test(start_paused = true)]
 async fn requests_of_the_peer_are_handed_on_and_answered() {
     let mut rig = rig();
-    let header = NotifyConsumerIdsChanged { consumer_group: "g".into() };
+    let header = NotifyConsumerIdsChanged {
+        consumer_group: "g".into(),
+    };
     let mut out = BytesMut::new();
     let head = Head::request(NotifyConsumerIdsChanged::CODE, 5);
     frame::encode_head(&mut out, Serialization::Json, &head, None, &header, 0).unwrap();
     rig.peer.stream.write_all(&out).await.unwrap();
-    assert_eq!(rig.inbound.recv().await.unwrap().header::<NotifyConsumerIdsChanged<'_>>().unwrap(), header);
+    assert_eq!(
+        rig.inbound
+            .recv()
+            .await
+            .unwrap()
+            .header::<NotifyConsumerIdsChanged<'_>>()
+            .unwrap(),
+        header
+    );
     let answer = rig.peer.receive().await;
-    assert_eq!((answer.head.opaque, answer.head.is_response(), answer.serialization()), (5, true, Serialization::Json));
+    assert_eq!(
+        (
+            answer.head.opaque,
+            answer.head.is_response(),
+            answer.serialization()
+        ),
+        (5, true, Serialization::Json)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -218,7 +289,11 @@ async fn a_full_outbox_refuses_until_the_peer_reads() {
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_closes_and_a_waiting_one_does_not() {
-    let limits = Limits { serialization: Serialization::Json, idle: 2 * SECOND, outbox: 4096 };
+    let limits = Limits {
+        serialization: Serialization::Json,
+        idle: 2 * SECOND,
+        outbox: 4096,
+    };
     let mut rig = rig_with(limits);
     let long_poll = call(&rig.connection, 30 * SECOND);
     let opaque = rig.peer.receive().await.head.opaque;
@@ -236,7 +311,10 @@ async fn the_client_s_end_ends_the_task() {
     let rig = rig();
     let waiting = call(&rig.connection, SECOND);
     rig.shutdown.cancel();
-    assert!(matches!(waiting.await, Err(CallError::Lost(Cause::Shutdown, _))));
+    assert!(matches!(
+        waiting.await,
+        Err(CallError::Lost(Cause::Shutdown, _))
+    ));
     rig.tasks.close();
     rig.tasks.wait().await;
 }

@@ -31,11 +31,18 @@ struct Rig {
 impl Rig {
     fn new() -> Self {
         let woken = Arc::new(Counter(AtomicUsize::new(0)));
-        Self { pending: Pending::default(), woken, now: Instant::now(), wakers: Vec::new() }
+        Self {
+            pending: Pending::default(),
+            woken,
+            now: Instant::now(),
+            wakers: Vec::new(),
+        }
     }
 
     fn enter(&mut self, millis: u64) -> i32 {
-        self.pending.enter(self.now + Duration::from_millis(millis), 0).unwrap()
+        self.pending
+            .enter(self.now + Duration::from_millis(millis), 0)
+            .unwrap()
     }
 
     fn poll(&mut self, opaque: i32) -> Poll<Result<Command, CallError>> {
@@ -49,7 +56,11 @@ impl Rig {
     }
 
     fn expire(&mut self, millis: u64, written: u64) {
-        self.pending.expire(self.now + Duration::from_millis(millis), written, &mut self.wakers);
+        self.pending.expire(
+            self.now + Duration::from_millis(millis),
+            written,
+            &mut self.wakers,
+        );
         self.wakers.drain(..).for_each(Waker::wake);
     }
 
@@ -84,14 +95,26 @@ fn an_answer_wakes_its_call_once_and_only_its_call() {
 #[test]
 fn a_deadline_ends_the_call_and_tells_whether_it_was_written() {
     let mut rig = Rig::new();
-    let sent = rig.pending.enter(rig.now + Duration::from_millis(10), 0).unwrap();
-    let unsent = rig.pending.enter(rig.now + Duration::from_millis(10), 100).unwrap();
+    let sent = rig
+        .pending
+        .enter(rig.now + Duration::from_millis(10), 0)
+        .unwrap();
+    let unsent = rig
+        .pending
+        .enter(rig.now + Duration::from_millis(10), 100)
+        .unwrap();
     let later = rig.enter(20);
     rig.expire(9, 100);
     assert!(rig.poll(sent).is_pending());
     rig.expire(10, 100);
-    assert!(matches!(rig.poll(sent), Poll::Ready(Err(CallError::TimedOut(Delivery::Unknown)))));
-    assert!(matches!(rig.poll(unsent), Poll::Ready(Err(CallError::TimedOut(Delivery::No)))));
+    assert!(matches!(
+        rig.poll(sent),
+        Poll::Ready(Err(CallError::TimedOut(Delivery::Unknown)))
+    ));
+    assert!(matches!(
+        rig.poll(unsent),
+        Poll::Ready(Err(CallError::TimedOut(Delivery::No)))
+    ));
     assert_eq!(rig.pending.due(), Some(rig.now + Duration::from_millis(20)));
     assert_eq!(rig.pending.silent(), 1);
     rig.answer(later);

@@ -1,0 +1,134 @@
+//! Making a client: its configuration, its identity, its tasks.
+
+use std::net::IpAddr;
+use std::process;
+use std::sync::{Arc, Weak};
+
+use rand::rngs::StdRng;
+use rand::{Rng, RngExt, SeedableRng};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::info;
+
+use crate::client::heartbeat::Heartbeats;
+use crate::client::inbound::{self, ClientInbound};
+use crate::client::registry::Registry;
+use crate::client::{Client, Inner, Rpc, tasks};
+use crate::config::ClientConfig;
+use crate::environment::{Environment, TcpEnvironment};
+use crate::error::Result;
+use crate::protocol::message::UniqueIdGenerator;
+use crate::route::{NameServers, Routes};
+use crate::transport::{Limits, Pool};
+
+/// How many bytes may wait to be written on one connection before senders have to wait. A frame may pass it.
+const OUTBOX: usize = 4 * 1024 * 1024;
+
+/// Makes a [`Client`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct ClientBuilder {
+    config: ClientConfig,
+    environment: Arc<dyn Environment>,
+}
+
+impl Default for ClientBuilder {
+    fn default() -> Self {
+        Self {
+            config: ClientConfig::from_env(),
+            environment: Arc::new(TcpEnvironment),
+        }
+    }
+}
+
+impl ClientBuilder {
+    /// Replaces the whole configuration.
+    pub fn config(mut self, config: ClientConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// See [`ClientConfig::name_server`].
+    pub fn name_server(mut self, addrs: &str) -> Self {
+        self.config = self.config.name_server(addrs);
+        self
+    }
+
+    /// Where connections and the time come from. Default: [`TcpEnvironment`].
+    pub fn environment(mut self, environment: Arc<dyn Environment>) -> Self {
+        self.environment = environment;
+        self
+    }
+
+    /// Starts the client. It connects when the first handle needs it.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput): no name server is set, or a setting breaks a rule.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves nothing behind.
+    pub async fn start(self) -> Result<Client> {
+        let Self {
+            config,
+            environment,
+        } = self;
+        config.check()?;
+        let ip = match config.client_ip {
+            Some(ip) => ip,
+            None => environment.local_ip(&config.name_servers[0]).await,
+        };
+        let mut random = StdRng::seed_from_u64(environment.seed());
+        let id: Arc<str> = identity(ip, &config.instance_name, &mut random).into();
+        info!(client = %id, name_servers = ?config.name_servers, "client started");
+        let (requests, queue) = inbound::queue();
+        let shutdown = CancellationToken::new();
+        let inner = Arc::new_cyclic(|inner: &Weak<Inner>| {
+            let task_tracker = TaskTracker::new();
+            let limits = Limits {
+                serialization: config.serialization,
+                idle: config.idle_timeout,
+                outbox: OUTBOX,
+            };
+            let pool = Pool::new(
+                Arc::clone(&environment),
+                limits,
+                config.connect_timeout,
+                Arc::new(ClientInbound::new(inner.clone(), requests)),
+                task_tracker.clone(),
+                shutdown.clone(),
+            );
+            let first = usize::from(random.random::<u16>());
+            let name_servers = NameServers::new(&config.name_servers, first, Arc::clone(&pool));
+            let routes = Routes::new(
+                Arc::clone(&name_servers),
+                config.request_timeout,
+                task_tracker.clone(),
+            );
+            Inner {
+                id,
+                ids: UniqueIdGenerator::new(ip, process::id() as u16, random.next_u32()),
+                environment,
+                name_servers,
+                routes,
+                rpc: Rpc::new(pool),
+                registry: Registry::default(),
+                heartbeats: Heartbeats::default(),
+                tasks: task_tracker,
+                shutdown: shutdown.clone(),
+                config,
+            }
+        });
+        let client = Client {
+            inner,
+            _ends: Arc::new(shutdown.drop_guard()),
+        };
+        tasks::start(&client, queue);
+        Ok(client)
+    }
+}
+
+/// `ip@instance#random`. The 128 random bits keep two clients apart whose containers have the same address and process id.
+fn identity(ip: IpAddr, instance: &str, random: &mut impl Rng) -> String {
+    let random = u128::from(random.next_u64()) << 64 | u128::from(random.next_u64());
+    format!("{ip}@{instance}#{random:032x}")
+}

@@ -1,0 +1,106 @@
+//! Heartbeats: every broker hears which groups live here, every 30 s, on every change, and first thing on a new connection.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::join_all;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use tracing::debug;
+
+use crate::client::Inner;
+use crate::client::registry::MemberKind;
+use crate::protocol::request::heartbeat::{Heartbeat, HeartbeatBody};
+use crate::protocol::request::unregister_client::UnregisterClient;
+use crate::transport::Connection;
+
+/// One round at a time, so that an older picture never overtakes a newer one.
+#[derive(Debug, Default)]
+pub(super) struct Heartbeats {
+    round: Mutex<()>,
+}
+
+impl Inner {
+    /// Tells every broker of the members' topics which groups live here.
+    pub(super) async fn heartbeat(&self, deadline: Instant) {
+        let _round = self.heartbeats.round.lock().await;
+        let Some(body) = self.heartbeat_body() else {
+            return;
+        };
+        let brokers = self.routes.addrs(!self.registry.has_consumers());
+        let (rpc, body) = (&self.rpc, &body);
+        join_all(brokers.iter().map(|addr| async move {
+            if let Err(error) = rpc.heartbeat(addr, body, deadline).await {
+                debug!(%error, "heartbeat failed");
+            }
+        }))
+        .await;
+    }
+
+    /// Puts a heartbeat in front of everything else on a new connection to a broker: it refuses pulls of members that it does
+    /// not know.
+    pub(super) fn greet(&self, connection: &Connection) {
+        if self.name_servers.contains(connection.addr()) {
+            return;
+        }
+        if let Some(body) = self.heartbeat_body()
+            && let Err(error) = connection.oneway(&Heartbeat, &body)
+        {
+            debug!(%error, addr = %connection.addr(), "first heartbeat failed");
+        }
+    }
+
+    /// Removes a member and tells the brokers, after a round that may be under way: a broker that hears of a member after its
+    /// end makes it known again.
+    pub(super) async fn unregister(&self, kind: MemberKind, group: &str, deadline: Instant) {
+        let _round = self.heartbeats.round.lock().await;
+        self.registry.remove(kind, group);
+        let named = |wanted| (kind == wanted).then(|| group.into());
+        let header = &UnregisterClient {
+            client_id: (&*self.id).into(),
+            producer_group: named(MemberKind::Producer),
+            consumer_group: named(MemberKind::Consumer),
+            broker_name: None,
+        };
+        let connections = self.rpc.live();
+        let brokers = connections
+            .iter()
+            .filter(|connection| !self.name_servers.contains(connection.addr()));
+        join_all(brokers.map(|connection| async move {
+            if let Err(error) = self.rpc.unregister(connection, header, deadline).await {
+                debug!(%error, "unregistering failed");
+            }
+        }))
+        .await;
+    }
+
+    fn heartbeat_body(&self) -> Option<Bytes> {
+        if self.registry.is_empty() {
+            return None;
+        }
+        let mut body = HeartbeatBody {
+            client_id: self.id.to_string(),
+            ..HeartbeatBody::default()
+        };
+        for member in self.registry.all() {
+            member.describe(&mut body);
+        }
+        // Strings and numbers are always JSON.
+        serde_json::to_vec(&body).ok().map(Bytes::from)
+    }
+}
+
+impl Inner {
+    /// The topics of all members.
+    pub(super) fn topics(&self) -> Vec<Arc<str>> {
+        let mut topics: Vec<_> = self
+            .registry
+            .all()
+            .iter()
+            .flat_map(|member| member.topics())
+            .collect();
+        topics.sort_unstable();
+        topics.dedup();
+        topics
+    }
+}

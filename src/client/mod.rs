@@ -1,0 +1,208 @@
+//! The client that producers and consumers share: connections, routes, heartbeats, and what brokers ask of us.
+//!
+//! Knows: which groups live here, which brokers have to hear of them, and how a request code becomes an async function. Does
+//! not know: how a message is sent or consumed.
+
+mod builder;
+mod heartbeat;
+mod inbound;
+mod registry;
+mod rpc;
+mod tasks;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+use tracing::debug;
+
+use crate::config::ClientConfig;
+use crate::environment::Environment;
+use crate::error::{Error, ErrorKind, Result};
+use crate::protocol::message::UniqueIdGenerator;
+use crate::route::{NameServers, Route, Routes};
+
+pub use builder::ClientBuilder;
+pub(crate) use registry::{Member, MemberKind, Registration};
+pub(crate) use rpc::Rpc;
+
+/// A client of one RocketMQ cluster: what several producers and consumers share.
+///
+/// Nobody has to make one: every builder makes its own. Handles that are given the same client share its connections, routes
+/// and heartbeats, and its identity. There is no table of clients behind it, so two clients, of one cluster or of two, never
+/// meet. Cloning is cheap, and all clones are the same client; it ends with [`shutdown`](Self::shutdown), or when the last clone
+/// and the last handle made with it are dropped.
+///
+/// ```no_run
+/// use rocketmq_sdk::{Client, DefaultProducer};
+///
+/// # async fn example() -> rocketmq_sdk::Result<()> {
+/// let client = Client::builder().name_server("127.0.0.1:9876").start().await?;
+/// let orders = DefaultProducer::builder("orders").client(&client).start().await?;
+/// let invoices = DefaultProducer::builder("invoices").client(&client).start().await?;
+/// # let _ = (orders, invoices);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+    /// Ends the background tasks, which hold only `inner`, with the last handle.
+    _ends: Arc<DropGuard>,
+}
+
+struct Inner {
+    id: Arc<str>,
+    config: ClientConfig,
+    environment: Arc<dyn Environment>,
+    ids: UniqueIdGenerator,
+    name_servers: Arc<NameServers>,
+    routes: Arc<Routes>,
+    rpc: Rpc,
+    registry: registry::Registry,
+    heartbeats: heartbeat::Heartbeats,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+impl Client {
+    /// A builder with the configuration of the environment (see [`ClientConfig::from_env`]).
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
+    /// The client's identity at brokers: `ip@instance#random`.
+    pub fn client_id(&self) -> &str {
+        &self.inner.id
+    }
+
+    /// Ends the client: its connections close, its tasks end, and everything that still waits for an answer gets an error.
+    /// Shut the producers and consumers down first; what is left of them stops working. A second call does nothing.
+    ///
+    /// # Cancel safety
+    /// The end begins with the first poll and goes on when the future is dropped.
+    pub async fn shutdown(&self) {
+        self.inner.shutdown.cancel();
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+        debug!(client = %self.inner.id, "client ended");
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.inner.shutdown.is_cancelled()
+    }
+
+    /// Resolves when the client is shut down.
+    pub(crate) async fn closed(&self) {
+        self.inner.shutdown.cancelled().await;
+    }
+
+    pub(crate) fn id(&self) -> &Arc<str> {
+        &self.inner.id
+    }
+
+    pub(crate) fn config(&self) -> &ClientConfig {
+        &self.inner.config
+    }
+
+    /// The wall clock, in milliseconds since 1970.
+    pub(crate) fn now_millis(&self) -> i64 {
+        self.inner.now_millis()
+    }
+
+    pub(crate) fn ids(&self) -> &UniqueIdGenerator {
+        &self.inner.ids
+    }
+
+    pub(crate) fn rpc(&self) -> &Rpc {
+        &self.inner.rpc
+    }
+
+    /// The deadline of a request that is made now and has no timeout of its own.
+    pub(crate) fn request_deadline(&self) -> Instant {
+        Instant::now() + self.inner.config.request_timeout
+    }
+
+    /// The route that is known now.
+    pub(crate) fn cached_route(&self, topic: &str) -> Option<Arc<Route>> {
+        self.inner.routes.cached(topic)
+    }
+
+    /// The route that is known, else what the name servers say; `None` when they know no such topic.
+    pub(crate) async fn route(&self, topic: &str, deadline: Instant) -> Result<Option<Arc<Route>>> {
+        self.inner.routes.find(topic, deadline).await
+    }
+
+    /// What the name servers say now, unless a route newer than generation `seen` is known already.
+    pub(crate) async fn refresh_route(
+        &self,
+        topic: &str,
+        seen: u64,
+        deadline: Instant,
+    ) -> Result<Option<Arc<Route>>> {
+        self.inner.routes.refresh(topic, seen, deadline).await
+    }
+
+    /// Makes a group known: its topics' routes are kept fresh, and brokers hear of it from the next heartbeat on.
+    ///
+    /// # Errors
+    /// The client has a member of this kind and group already, or is shut down.
+    pub(crate) fn register(&self, member: Arc<dyn Member>) -> Result<Registration> {
+        if self.is_closed() {
+            return Err(
+                Error::new(ErrorKind::Closed, "start").target(format!("group {}", member.group()))
+            );
+        }
+        self.inner.registry.add(Arc::clone(&member))?;
+        Ok(Registration::new(self.clone(), &*member))
+    }
+
+    /// Tells every broker which groups live here, and waits until those that answer have answered.
+    pub(crate) async fn heartbeat_now(&self) {
+        self.inner.heartbeat(self.request_deadline()).await;
+    }
+
+    /// Starts a task that ends with the client.
+    pub(crate) fn spawn(
+        &self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let shutdown = self.inner.shutdown.clone();
+        self.inner.tasks.spawn(async move {
+            if shutdown.run_until_cancelled(task).await.is_none() {
+                debug!(task = name, "ended with its client");
+            }
+        });
+    }
+
+    /// Removes a member, then tells the brokers, so that no heartbeat that is under way makes it known again.
+    async fn unregister(&self, kind: MemberKind, group: &str, deadline: Instant) {
+        let unregistering = self.inner.unregister(kind, group, deadline);
+        if timeout_at(deadline, unregistering).await.is_err() {
+            debug!(group, "no answer to unregistering in time");
+        }
+    }
+}
+
+impl Inner {
+    fn now_millis(&self) -> i64 {
+        let since = self
+            .environment
+            .now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or(Duration::ZERO);
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("id", &self.inner.id)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,366 @@
+//! One async function for each request: the only place that turns response codes into errors.
+//!
+//! Every function takes the peer's address and a deadline. Dropping its future forgets the request: nothing is left but what the
+//! peer may do with it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::protocol::code::ResponseCode;
+use crate::protocol::command::Command;
+use crate::protocol::fields::Header;
+use crate::protocol::java_json;
+use crate::protocol::request::Request;
+use crate::protocol::request::consumer_list::{ConsumerListBody, GetConsumerList};
+use crate::protocol::request::consumer_offset::{
+    QueryConsumerOffset, QueryConsumerOffsetResponse, UpdateConsumerOffset,
+};
+use crate::protocol::request::heartbeat::Heartbeat;
+use crate::protocol::request::pull_message::{PullMessage, PullMessageResponse};
+use crate::protocol::request::queue_offset::{
+    GetMaxOffset, GetMinOffset, QueueOffsetResponse, SearchOffset,
+};
+use crate::protocol::request::send_back::SendBack;
+use crate::protocol::request::send_message::SendMessage;
+use crate::protocol::request::unregister_client::UnregisterClient;
+use crate::transport::{Call, CallError, Connection, Pool};
+
+/// Requests to the peers of one client.
+#[derive(Debug, Clone)]
+pub(crate) struct Rpc {
+    pool: Arc<Pool>,
+}
+
+/// What a pull found.
+#[derive(Debug)]
+pub(crate) struct Pulled {
+    pub(crate) status: PullStatus,
+    pub(crate) header: PullMessageResponse,
+    /// Stored messages, one behind the other.
+    pub(crate) messages: Bytes,
+}
+
+/// How a pull ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PullStatus {
+    Found,
+    NoNewMessage,
+    NoMatchedMessage,
+    OffsetIllegal,
+}
+
+impl Rpc {
+    pub(super) const fn new(pool: Arc<Pool>) -> Self {
+        Self { pool }
+    }
+
+    /// Sends a message on the connection that is there: the hot path, which never waits.
+    ///
+    /// # Errors
+    /// `Ok(None)` when there is no connection; else what the connection says.
+    pub(crate) fn begin_send(
+        &self,
+        addr: &str,
+        header: &SendMessage<'_>,
+        body: &Bytes,
+        deadline: Instant,
+    ) -> Result<Option<Call>, CallError> {
+        self.pool
+            .ready(addr)
+            .map(|connection| connection.call(header, body, deadline))
+            .transpose()
+    }
+
+    /// Sends a message, connecting and waiting for room first where that is needed.
+    pub(crate) async fn send(
+        &self,
+        addr: &Arc<str>,
+        header: &SendMessage<'_>,
+        body: &Bytes,
+        deadline: Instant,
+    ) -> Result<Call, CallError> {
+        self.start(addr, header, body, deadline).await
+    }
+
+    /// Sends a message that is not answered. Returns when it waits to be written.
+    pub(crate) async fn send_oneway(
+        &self,
+        addr: &Arc<str>,
+        header: &SendMessage<'_>,
+        body: &Bytes,
+        deadline: Instant,
+    ) -> Result<()> {
+        let started = self
+            .with_connection(addr, deadline, |connection| connection.oneway(header, body))
+            .await;
+        started.map_err(|error| error.into_error("send oneway", addr))
+    }
+
+    /// Pulls messages.
+    pub(crate) async fn pull(
+        &self,
+        addr: &Arc<str>,
+        header: &PullMessage<'_>,
+        deadline: Instant,
+    ) -> Result<Pulled> {
+        const OPERATION: &str = "pull";
+        let answer = self
+            .call(OPERATION, addr, header, &Bytes::new(), deadline)
+            .await?;
+        let status = match answer.response_code() {
+            ResponseCode::SUCCESS => PullStatus::Found,
+            ResponseCode::PULL_NOT_FOUND => PullStatus::NoNewMessage,
+            ResponseCode::PULL_RETRY_IMMEDIATELY => PullStatus::NoMatchedMessage,
+            ResponseCode::PULL_OFFSET_MOVED => PullStatus::OffsetIllegal,
+            _ => return Err(refused(OPERATION, addr, &answer)),
+        };
+        let header = decoded(OPERATION, addr, &answer)?;
+        Ok(Pulled {
+            status,
+            header,
+            messages: answer.body,
+        })
+    }
+
+    /// A group's committed offset; `None` when it has none.
+    pub(crate) async fn query_offset(
+        &self,
+        addr: &Arc<str>,
+        header: &QueryConsumerOffset<'_>,
+        deadline: Instant,
+    ) -> Result<Option<i64>> {
+        const OPERATION: &str = "ask for a group's offset";
+        let answer = self
+            .call(OPERATION, addr, header, &Bytes::new(), deadline)
+            .await?;
+        match answer.response_code() {
+            ResponseCode::SUCCESS => {
+                decoded::<QueryConsumerOffsetResponse>(OPERATION, addr, &answer)
+                    .map(|found| Some(found.offset))
+            }
+            ResponseCode::QUERY_NOT_FOUND => Ok(None),
+            _ => Err(refused(OPERATION, addr, &answer)),
+        }
+    }
+
+    /// Commits a group's offset, and waits until the broker has it.
+    pub(crate) async fn commit_offset(
+        &self,
+        addr: &Arc<str>,
+        header: &UpdateConsumerOffset<'_>,
+        deadline: Instant,
+    ) -> Result<()> {
+        self.succeed("commit an offset", addr, header, &Bytes::new(), deadline)
+            .await
+            .map(drop)
+    }
+
+    /// The offset behind a queue's last message.
+    pub(crate) async fn max_offset(
+        &self,
+        addr: &Arc<str>,
+        header: &GetMaxOffset<'_>,
+        deadline: Instant,
+    ) -> Result<i64> {
+        self.queue_offset("ask for a queue's end", addr, header, deadline)
+            .await
+    }
+
+    /// The offset of a queue's first message.
+    pub(crate) async fn min_offset(
+        &self,
+        addr: &Arc<str>,
+        header: &GetMinOffset<'_>,
+        deadline: Instant,
+    ) -> Result<i64> {
+        self.queue_offset("ask for a queue's beginning", addr, header, deadline)
+            .await
+    }
+
+    /// The offset of the message that was stored at a time.
+    pub(crate) async fn search_offset(
+        &self,
+        addr: &Arc<str>,
+        header: &SearchOffset<'_>,
+        deadline: Instant,
+    ) -> Result<i64> {
+        self.queue_offset("search an offset by time", addr, header, deadline)
+            .await
+    }
+
+    /// Gives a message back, and waits until the broker has it.
+    pub(crate) async fn send_back(
+        &self,
+        addr: &Arc<str>,
+        header: &SendBack<'_>,
+        deadline: Instant,
+    ) -> Result<()> {
+        self.succeed("send a message back", addr, header, &Bytes::new(), deadline)
+            .await
+            .map(drop)
+    }
+
+    /// The client ids of a group's members.
+    pub(crate) async fn consumer_ids(
+        &self,
+        addr: &Arc<str>,
+        header: &GetConsumerList<'_>,
+        deadline: Instant,
+    ) -> Result<Vec<String>> {
+        const OPERATION: &str = "ask for a group's members";
+        let answer = self
+            .succeed(OPERATION, addr, header, &Bytes::new(), deadline)
+            .await?;
+        java_json::from_slice("members of a group", &answer.body)
+            .map(|body: ConsumerListBody| body.consumer_id_list)
+            .map_err(|error| {
+                Error::new(ErrorKind::Protocol, OPERATION)
+                    .at(addr)
+                    .caused_by(error)
+            })
+    }
+
+    pub(super) async fn heartbeat(
+        &self,
+        addr: &Arc<str>,
+        body: &Bytes,
+        deadline: Instant,
+    ) -> Result<()> {
+        self.succeed("heartbeat", addr, &Heartbeat, body, deadline)
+            .await
+            .map(drop)
+    }
+
+    /// Unregisters on a connection that is there: where there is none, the broker has noticed already.
+    pub(super) async fn unregister(
+        &self,
+        connection: &Connection,
+        header: &UnregisterClient<'_>,
+        deadline: Instant,
+    ) -> Result<()> {
+        const OPERATION: &str = "unregister";
+        let addr = connection.addr();
+        let answer = match connection.call(header, &Bytes::new(), deadline) {
+            Ok(call) => call.await,
+            Err(error) => Err(error),
+        };
+        let answer = answer.map_err(|error| error.into_error(OPERATION, addr))?;
+        succeeded(OPERATION, addr, answer).map(drop)
+    }
+
+    /// Every connection that is made and has not ended.
+    pub(super) fn live(&self) -> Vec<Connection> {
+        self.pool.live()
+    }
+
+    /// Forgets addresses that are not wanted and have no live connection.
+    pub(super) fn forget_addresses(&self, keep: impl Fn(&str) -> bool) {
+        self.pool.retain(keep);
+    }
+
+    async fn queue_offset<'h, R: Request<'h> + Sync>(
+        &self,
+        operation: &'static str,
+        addr: &Arc<str>,
+        header: &R,
+        deadline: Instant,
+    ) -> Result<i64> {
+        let answer = self
+            .succeed(operation, addr, header, &Bytes::new(), deadline)
+            .await?;
+        decoded::<QueueOffsetResponse>(operation, addr, &answer).map(|found| found.offset)
+    }
+
+    async fn succeed<'h, R: Request<'h> + Sync>(
+        &self,
+        operation: &'static str,
+        addr: &Arc<str>,
+        header: &R,
+        body: &Bytes,
+        deadline: Instant,
+    ) -> Result<Command> {
+        let answer = self.call(operation, addr, header, body, deadline).await?;
+        succeeded(operation, addr, answer)
+    }
+
+    async fn call<'h, R: Request<'h> + Sync>(
+        &self,
+        operation: &'static str,
+        addr: &Arc<str>,
+        header: &R,
+        body: &Bytes,
+        deadline: Instant,
+    ) -> Result<Command> {
+        let outcome = match self.start(addr, header, body, deadline).await {
+            Ok(call) => call.await,
+            Err(error) => Err(error),
+        };
+        outcome.map_err(|error| error.into_error(operation, addr))
+    }
+
+    async fn start<'h, R: Request<'h> + Sync>(
+        &self,
+        addr: &Arc<str>,
+        header: &R,
+        body: &Bytes,
+        deadline: Instant,
+    ) -> Result<Call, CallError> {
+        self.with_connection(addr, deadline, |connection| {
+            connection.call(header, body, deadline)
+        })
+        .await
+    }
+
+    /// Puts a request on a live connection, as soon as there is one with room.
+    async fn with_connection<T>(
+        &self,
+        addr: &Arc<str>,
+        deadline: Instant,
+        request: impl Fn(&Connection) -> Result<T, CallError>,
+    ) -> Result<T, CallError> {
+        loop {
+            let connection = match self.pool.ready(addr) {
+                Some(connection) if !connection.is_closed() => connection,
+                _ => self.pool.connect(addr, deadline).await?,
+            };
+            match request(&connection) {
+                Err(CallError::Full) => {
+                    let room = tokio::time::timeout_at(deadline, connection.room()).await;
+                    room.map_err(|_| CallError::Full)?;
+                }
+                // It ended between the look and the call.
+                Err(CallError::Lost(..)) if Instant::now() < deadline && connection.is_closed() => {
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+/// The typed header of an answer.
+pub(crate) fn decoded<'a, H: Header<'a>>(
+    operation: &'static str,
+    addr: &Arc<str>,
+    answer: &'a Command,
+) -> Result<H> {
+    answer.header().map_err(|error| {
+        Error::new(ErrorKind::Protocol, operation)
+            .at(addr)
+            .caused_by(error)
+    })
+}
+
+/// The error of an answer that is none of those that were hoped for.
+pub(crate) fn refused(operation: &'static str, addr: &Arc<str>, answer: &Command) -> Error {
+    Error::response(operation, answer.response_code(), answer.remark.as_deref()).at(addr)
+}
+
+fn succeeded(operation: &'static str, addr: &Arc<str>, answer: Command) -> Result<Command> {
+    match answer.response_code() {
+        ResponseCode::SUCCESS => Ok(answer),
+        _ => Err(refused(operation, addr, &answer)),
+    }
+}

@@ -1,0 +1,65 @@
+//! The client's own tasks: heartbeats, fresh routes, and the requests of brokers. All end with the client.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tracing::debug;
+
+use crate::client::inbound::Request;
+use crate::client::{Client, Inner};
+
+pub(super) fn start(client: &Client, requests: mpsc::Receiver<Request>) {
+    let inner = Arc::clone(&client.inner);
+    client.spawn("heartbeats", async move {
+        let period = inner.config.heartbeat_interval;
+        let mut ticks = interval_at(Instant::now() + period, period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            inner
+                .heartbeat(Instant::now() + inner.config.request_timeout)
+                .await;
+        }
+    });
+    let inner = Arc::clone(&client.inner);
+    client.spawn("routes", async move {
+        let period = inner.config.route_interval;
+        let mut ticks = interval_at(Instant::now() + period, period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            inner.refresh_routes().await;
+        }
+    });
+    let inner = Arc::clone(&client.inner);
+    client.spawn(
+        "requests of brokers",
+        async move { inner.serve(requests).await },
+    );
+}
+
+impl Inner {
+    /// Looks the routes of all members' topics up again, and tells the members of what has changed.
+    async fn refresh_routes(&self) {
+        for topic in self.topics() {
+            let before = self.routes.cached(&topic);
+            let seen = before.as_ref().map_or(0, |route| route.generation);
+            let deadline = Instant::now() + self.config.request_timeout;
+            match self.routes.refresh(&topic, seen, deadline).await {
+                Ok(Some(after)) if before.is_none_or(|before| !before.is_like(&after)) => {
+                    let members = self.registry.all();
+                    members
+                        .iter()
+                        .for_each(|member| member.route_changed(&topic));
+                }
+                Ok(_) => {}
+                Err(error) => debug!(%topic, %error, "route not refreshed"),
+            }
+        }
+        let addrs = self.routes.addrs(false);
+        self.rpc.forget_addresses(|addr| {
+            self.name_servers.contains(addr) || addrs.iter().any(|known| **known == *addr)
+        });
+    }
+}

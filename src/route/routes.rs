@@ -1,0 +1,198 @@
+//! The routes that a client knows, and how it comes by new ones: one look-up at a time for each topic.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
+use parking_lot::{Mutex, RwLock};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info, warn};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::route::name_server::NameServers;
+use crate::route::table::Route;
+
+/// How long the last good route of a topic is used while name servers say that there is none: they forget every topic when
+/// they start, until the brokers register again.
+const KEEP_FOR: Duration = Duration::from_secs(600);
+
+type Lookup = Shared<BoxFuture<'static, Result<Option<Arc<Route>>>>>;
+
+/// The routes of one client.
+pub(crate) struct Routes {
+    name_servers: Arc<NameServers>,
+    lookup_timeout: Duration,
+    tasks: TaskTracker,
+    generation: AtomicU64,
+    known: RwLock<HashMap<Arc<str>, Known>>,
+    lookups: Mutex<HashMap<Arc<str>, Lookup>>,
+}
+
+struct Known {
+    route: Arc<Route>,
+    confirmed: Instant,
+}
+
+impl Routes {
+    pub(crate) fn new(
+        name_servers: Arc<NameServers>,
+        lookup_timeout: Duration,
+        tasks: TaskTracker,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            name_servers,
+            lookup_timeout,
+            tasks,
+            generation: AtomicU64::new(0),
+            known: RwLock::default(),
+            lookups: Mutex::default(),
+        })
+    }
+
+    /// The route that is known now.
+    pub(crate) fn cached(&self, topic: &str) -> Option<Arc<Route>> {
+        self.known
+            .read()
+            .get(topic)
+            .map(|known| Arc::clone(&known.route))
+    }
+
+    /// The route that is known, else what the name servers say; `None` when they know no such topic.
+    ///
+    /// # Errors
+    /// No name server answered in time.
+    ///
+    /// # Cancel safety
+    /// The look-up goes on for those who still wait for it.
+    pub(crate) async fn find(
+        self: &Arc<Self>,
+        topic: &str,
+        deadline: Instant,
+    ) -> Result<Option<Arc<Route>>> {
+        match self.cached(topic) {
+            Some(route) => Ok(Some(route)),
+            None => self.look_up(topic, deadline).await,
+        }
+    }
+
+    /// What the name servers say now, unless a route newer than `seen` is known already.
+    pub(crate) async fn refresh(
+        self: &Arc<Self>,
+        topic: &str,
+        seen: u64,
+        deadline: Instant,
+    ) -> Result<Option<Arc<Route>>> {
+        match self.cached(topic) {
+            Some(route) if route.generation > seen => Ok(Some(route)),
+            _ => self.look_up(topic, deadline).await,
+        }
+    }
+
+    /// The address of every broker that is known; masters only when `masters` says so.
+    pub(crate) fn addrs(&self, masters: bool) -> Vec<Arc<str>> {
+        let known = self.known.read();
+        let mut addrs: Vec<_> = known
+            .values()
+            .flat_map(|known| known.route.addrs(masters))
+            .cloned()
+            .collect();
+        addrs.sort_unstable();
+        addrs.dedup();
+        addrs
+    }
+
+    /// Asks the name servers; all who ask at once share the answer.
+    async fn look_up(
+        self: &Arc<Self>,
+        topic: &str,
+        deadline: Instant,
+    ) -> Result<Option<Arc<Route>>> {
+        let lookup = {
+            let mut lookups = self.lookups.lock();
+            match lookups.get(topic) {
+                Some(lookup) => lookup.clone(),
+                None => {
+                    let topic: Arc<str> = topic.into();
+                    // A task of its own: it ends also when everybody who asked goes away.
+                    let asking = self.tasks.spawn(Arc::clone(self).ask(Arc::clone(&topic)));
+                    let gone = |_| Err(Error::new(ErrorKind::Closed, "look up a route"));
+                    let lookup = asking
+                        .map(move |asked| asked.unwrap_or_else(gone))
+                        .boxed()
+                        .shared();
+                    lookups.insert(topic, lookup.clone());
+                    lookup
+                }
+            }
+        };
+        timeout_at(deadline, lookup).await.unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::Timeout, "look up a route")
+                .topic_of(topic)
+                .detail("no name server answered in time"))
+        })
+    }
+
+    async fn ask(self: Arc<Self>, topic: Arc<str>) -> Result<Option<Arc<Route>>> {
+        let said = self
+            .name_servers
+            .route(&topic, Instant::now() + self.lookup_timeout)
+            .await;
+        let outcome = said.and_then(|body| match body {
+            None => Ok(None),
+            Some(body) => {
+                let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
+                let route = Route::new(&topic, body, generation).map_err(|error| {
+                    Error::new(ErrorKind::Protocol, "look up a route")
+                        .topic_of(&topic)
+                        .caused_by(error)
+                })?;
+                Ok((!route.is_empty()).then(|| Arc::new(route)))
+            }
+        });
+        if let Ok(found) = &outcome {
+            self.note(&topic, found.as_ref());
+        }
+        self.lookups.lock().remove(&topic);
+        outcome
+    }
+
+    fn note(&self, topic: &Arc<str>, found: Option<&Arc<Route>>) {
+        let now = Instant::now();
+        let mut known = self.known.write();
+        match (found, known.get(topic)) {
+            (Some(route), before) => {
+                if before.is_none_or(|before| !before.route.is_like(route)) {
+                    info!(%topic, readable = route.readable.len(), writable = route.writable.len(), "route changed");
+                }
+                known.insert(
+                    Arc::clone(topic),
+                    Known {
+                        route: Arc::clone(route),
+                        confirmed: now,
+                    },
+                );
+            }
+            (None, Some(before)) if now - before.confirmed >= KEEP_FOR => {
+                warn!(%topic, "name servers have known no route for ten minutes; it is forgotten");
+                known.remove(topic);
+            }
+            (None, Some(_)) => {
+                warn!(%topic, "name servers know no route; the last good one is kept")
+            }
+            (None, None) => debug!(%topic, "name servers know no route"),
+        }
+    }
+}
+
+impl fmt::Debug for Routes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Routes")
+            .field("topics", &self.known.read().len())
+            .finish_non_exhaustive()
+    }
+}

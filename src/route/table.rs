@@ -1,0 +1,256 @@
+//! One topic's route: an immutable picture of its queues and brokers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::protocol::DecodeError;
+use crate::protocol::message::MessageQueue;
+use crate::protocol::request::route::{Permission, RouteBody};
+
+/// More queues than this on one broker are not believed.
+const MAX_QUEUES: i32 = 65_535;
+
+/// A topic's queues and brokers, as a name server said at one time.
+#[derive(Debug)]
+pub(crate) struct Route {
+    /// Grows with every route that is looked up, over all topics.
+    pub(crate) generation: u64,
+    /// The queues that can be sent to, in Java's order, by which a sharding key finds its queue: the topic's order configuration if
+    /// it has one, else by broker name and number. Only brokers with a master count.
+    pub(crate) writable: Vec<MessageQueue>,
+    /// The queues that can be pulled from, by broker name and number.
+    pub(crate) readable: Vec<MessageQueue>,
+    brokers: BTreeMap<Arc<str>, BTreeMap<i64, Arc<str>>>,
+    body: RouteBody,
+}
+
+impl Route {
+    const MASTER: i64 = 0;
+
+    pub(super) fn new(
+        topic: &Arc<str>,
+        mut body: RouteBody,
+        generation: u64,
+    ) -> Result<Self, DecodeError> {
+        body.queue_datas
+            .sort_by(|a, b| a.broker_name.cmp(&b.broker_name));
+        body.broker_datas
+            .sort_by(|a, b| a.broker_name.cmp(&b.broker_name));
+        let brokers: BTreeMap<Arc<str>, BTreeMap<i64, Arc<str>>> = body
+            .broker_datas
+            .iter()
+            .map(|broker| {
+                let addrs = broker
+                    .broker_addrs
+                    .iter()
+                    .map(|(id, addr)| (*id, addr.as_str().into()))
+                    .collect();
+                (broker.broker_name.as_str().into(), addrs)
+            })
+            .collect();
+        let mut route = Self {
+            generation,
+            writable: Vec::new(),
+            readable: Vec::new(),
+            brokers,
+            body,
+        };
+        route.readable = route.queues(topic, |data| {
+            (Permission(data.perm).can_read()).then_some(data.read_queue_nums)
+        })?;
+        route.writable = match route.body.order_topic_conf.as_deref() {
+            Some(conf) if !conf.is_empty() => ordered(topic, conf)?,
+            _ => route.queues(topic, |data| {
+                Permission(data.perm)
+                    .can_write()
+                    .then_some(data.write_queue_nums)
+            })?,
+        };
+        let brokers = &route.brokers;
+        route.writable.retain(|queue| {
+            brokers
+                .get(&queue.broker_name)
+                .is_some_and(|addrs| addrs.contains_key(&Self::MASTER))
+        });
+        Ok(route)
+    }
+
+    /// The address of a broker's master.
+    pub(crate) fn master(&self, broker_name: &str) -> Option<&Arc<str>> {
+        self.brokers.get(broker_name)?.get(&Self::MASTER)
+    }
+
+    /// The address to pull from: the broker with this id, else the one with the next id, else any. With the id that it has.
+    pub(crate) fn addr(&self, broker_name: &str, broker_id: i64) -> Option<(&Arc<str>, i64)> {
+        let addrs = self.brokers.get(broker_name)?;
+        let (id, addr) = addrs
+            .get_key_value(&broker_id)
+            .or_else(|| addrs.get_key_value(&broker_id.saturating_add(1)))
+            .or_else(|| addrs.first_key_value())?;
+        Some((addr, *id))
+    }
+
+    /// The address of every broker; masters only when `masters` says so.
+    pub(crate) fn addrs(&self, masters: bool) -> impl Iterator<Item = &Arc<str>> {
+        let all = self.brokers.values().flat_map(BTreeMap::iter);
+        all.filter(move |(id, _)| !masters || **id == Self::MASTER)
+            .map(|(_, addr)| addr)
+    }
+
+    /// Whether the name server said the same as for `body`.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        self.body == other.body
+    }
+
+    /// Whether nobody can send or pull along it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.readable.is_empty() && self.writable.is_empty()
+    }
+
+    fn queues(
+        &self,
+        topic: &Arc<str>,
+        count: impl Fn(&crate::protocol::request::route::QueueData) -> Option<i32>,
+    ) -> Result<Vec<MessageQueue>, DecodeError> {
+        let mut queues = Vec::new();
+        for data in &self.body.queue_datas {
+            let Some(count) = count(data) else { continue };
+            let Some((broker_name, _)) = self.brokers.get_key_value(data.broker_name.as_str())
+            else {
+                continue;
+            };
+            push_queues(&mut queues, topic, broker_name, count)?;
+        }
+        Ok(queues)
+    }
+}
+
+/// The queues of an order configuration: `broker:queues;broker:queues`.
+fn ordered(topic: &Arc<str>, conf: &str) -> Result<Vec<MessageQueue>, DecodeError> {
+    let mut queues = Vec::new();
+    for item in conf.split(';').filter(|item| !item.is_empty()) {
+        let parsed = item
+            .rsplit_once(':')
+            .and_then(|(name, count)| Some((name, count.trim().parse().ok()?)));
+        let Some((broker_name, count)) = parsed else {
+            return Err(DecodeError::Invalid {
+                what: "orderTopicConf",
+                offset: 0,
+                reason: "not broker:queues;broker:queues",
+            });
+        };
+        push_queues(&mut queues, topic, &broker_name.trim().into(), count)?;
+    }
+    Ok(queues)
+}
+
+fn push_queues(
+    queues: &mut Vec<MessageQueue>,
+    topic: &Arc<str>,
+    broker_name: &Arc<str>,
+    count: i32,
+) -> Result<(), DecodeError> {
+    if !(0..=MAX_QUEUES).contains(&count) {
+        return Err(DecodeError::OutOfRange {
+            what: "number of queues",
+            offset: 0,
+            value: i64::from(count),
+            min: 0,
+            max: i64::from(MAX_QUEUES),
+        });
+    }
+    queues.extend(
+        (0..count).map(|id| MessageQueue::new(Arc::clone(topic), Arc::clone(broker_name), id)),
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::request::route::{BrokerData, QueueData};
+
+    fn body() -> RouteBody {
+        let queue = |name: &str, perm| QueueData {
+            broker_name: name.into(),
+            read_queue_nums: 2,
+            write_queue_nums: 1,
+            perm,
+            topic_sys_flag: 0,
+        };
+        let broker = |name: &str, ids: &[i64]| BrokerData {
+            cluster: "c".into(),
+            broker_name: name.into(),
+            broker_addrs: ids.iter().map(|id| (*id, format!("{name}:{id}"))).collect(),
+        };
+        RouteBody {
+            order_topic_conf: None,
+            queue_datas: vec![
+                queue("b", 6),
+                queue("a", 6),
+                queue("c", 4),
+                queue("d", 6),
+                queue("lost", 6),
+            ],
+            broker_datas: vec![
+                broker("b", &[0, 1]),
+                broker("a", &[0]),
+                broker("c", &[0]),
+                broker("d", &[1]),
+            ],
+        }
+    }
+
+    fn names(queues: &[MessageQueue]) -> Vec<String> {
+        queues
+            .iter()
+            .map(|queue| format!("{}{}", queue.broker_name, queue.queue_id))
+            .collect()
+    }
+
+    #[test]
+    fn queues_stand_in_java_s_order_and_only_where_they_can_be_used() {
+        let route = Route::new(&"t".into(), body(), 1).unwrap();
+        assert_eq!(names(&route.writable), ["a0", "b0"]);
+        assert_eq!(
+            names(&route.readable),
+            ["a0", "a1", "b0", "b1", "c0", "c1", "d0", "d1"]
+        );
+        let ordered = RouteBody {
+            order_topic_conf: Some("b:2;a:1;d:1".into()),
+            ..body()
+        };
+        assert_eq!(
+            names(&Route::new(&"t".into(), ordered, 1).unwrap().writable),
+            ["b0", "b1", "a0"]
+        );
+    }
+
+    #[test]
+    fn a_broker_that_is_not_there_is_replaced_by_the_next() {
+        let route = Route::new(&"t".into(), body(), 1).unwrap();
+        let addr = |name, id| {
+            route
+                .addr(name, id)
+                .map(|(addr, id)| (addr.to_string(), id))
+        };
+        assert_eq!(addr("b", 1), Some(("b:1".into(), 1)));
+        assert_eq!(addr("d", 0), Some(("d:1".into(), 1)));
+        assert_eq!(addr("b", 7), Some(("b:0".into(), 0)));
+        assert_eq!(addr("x", 0), None);
+        assert!(route.master("d").is_none() && route.master("a").is_some());
+        assert_eq!(
+            (route.addrs(true).count(), route.addrs(false).count()),
+            (3, 5)
+        );
+    }
+
+    #[test]
+    fn numbers_of_queues_that_cannot_be_are_refused() {
+        let mut body = body();
+        body.queue_datas[0].write_queue_nums = i32::MAX;
+        assert!(Route::new(&"t".into(), body.clone(), 1).is_err());
+        body.queue_datas[0].write_queue_nums = -1;
+        assert!(Route::new(&"t".into(), body, 1).is_err());
+    }
+}
