@@ -5,6 +5,7 @@ mod config;
 pub mod environment;
 mod error;
 mod message;
+mod producer;
 pub mod protocol;
 mod route;
 mod transport;

@@ -1,0 +1,4 @@
+//! Sending.
+mod retry;
+mod select;
+mod validate;
