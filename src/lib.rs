@@ -14,3 +14,7 @@ pub use client::{Client, ClientBuilder};
 pub use config::ClientConfig;
 pub use error::{Delivery, Error, ErrorKind, Result};
 pub use message::{Message, MessageBuilder, MessageExt, MessageQueue};
+pub use producer::{
+    DefaultProducer, DefaultProducerBuilder, ProducerReport, Receipt, SendFuture, SendResult,
+    SendStatus,
+};

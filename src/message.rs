@@ -9,8 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::error::Error;
+use crate::protocol::message::Properties;
 use crate::protocol::message::property_names::{self as names, KEY_SEPARATOR};
-use crate::protocol::message::{Properties, properties};
 
 pub use crate::protocol::message::MessageQueue;
 pub use received::MessageExt;

@@ -4,7 +4,7 @@
 //! the size of all properties together, is left to it.
 
 use crate::error::{Error, Result};
-use crate::message::Message;
+use crate::message::{Message, MessageQueue};
 
 /// The longest topic, in bytes.
 const MAX_TOPIC: usize = 127;
@@ -67,6 +67,22 @@ pub(super) fn message(operation: &'static str, message: &Message, max_size: usiz
         return Err(of_topic(Error::invalid(operation, detail)));
     }
     Ok(())
+}
+
+/// Whether a message may be sent to this queue, as far as that shows here.
+pub(super) fn queue(
+    operation: &'static str,
+    message: &Message,
+    queue: &MessageQueue,
+) -> Result<()> {
+    let detail = if *queue.topic != *message.topic() {
+        format!("the queue {queue} is one of another topic")
+    } else if queue.queue_id < 0 {
+        format!("the queue id {} is negative", queue.queue_id)
+    } else {
+        return Ok(());
+    };
+    Err(Error::invalid(operation, detail).topic_of(message.topic()))
 }
 
 fn name(operation: &'static str, what: &str, name: &str, max: usize) -> Result<()> {
@@ -137,6 +153,20 @@ mod tests {
         assert!(refused(message("send", &of_size(0), 4)).contains("(topic t)"));
         let said = refused(message("send", &of_size(5), 4));
         assert!(said.contains("has 5 bytes, the limit is 4"), "{said}");
+    }
+
+    #[test]
+    fn a_queue_is_one_of_the_message_s_topic() {
+        let of = |topic, id| {
+            queue(
+                "send",
+                &Message::new("t", "b"),
+                &MessageQueue::new(topic, "a", id),
+            )
+        };
+        of("t", 0).unwrap();
+        assert!(refused(of("u", 0)).contains("u@a:0"));
+        assert!(refused(of("t", -1)).contains("-1 is negative"));
     }
 
     #[test]
