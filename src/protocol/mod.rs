@@ -9,10 +9,12 @@
 
 pub mod code;
 pub mod command;
+pub mod compress;
 pub mod error;
 pub mod fields;
 pub mod frame;
 pub mod header;
+pub mod java_json;
 pub mod message;
 pub mod request;
 
