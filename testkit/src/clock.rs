@@ -41,6 +41,8 @@ impl Clock {
         let epoch = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
+        // Whole milliseconds, which is what RocketMQ counts.
+        let epoch = Duration::from_millis(u64::try_from(epoch.as_millis()).unwrap_or(0));
         Self {
             inner: Arc::new(Inner {
                 start: Instant::now(),

@@ -10,7 +10,7 @@ use rocketmq_sdk::protocol::DecodeError;
 use rocketmq_sdk::protocol::code::ResponseCode;
 use rocketmq_sdk::protocol::command::{Command, Head, Serialization};
 use rocketmq_sdk::protocol::fields::{Header, NoFields};
-use rocketmq_sdk::protocol::frame;
+use rocketmq_sdk::protocol::{frame, java_json};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -110,9 +110,7 @@ impl<'a> Call<'a> {
 
     /// The body, read as JSON.
     pub(crate) fn json<T: DeserializeOwned>(&self, what: &'static str) -> Result<T, Refusal> {
-        serde_json::from_slice(&self.request.body).map_err(|error| {
-            Refusal::new(ResponseCode::SYSTEM_ERROR, format!("{what}: {error}"))
-        })
+        Ok(java_json::from_slice(what, &self.request.body)?)
     }
 
     /// Answers that it was done.

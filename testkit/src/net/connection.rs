@@ -138,7 +138,8 @@ impl<S: Stream> Connection<S> {
             }
         };
         if !self.requests.is_empty() {
-            self.service.serve(&self.peer, &self.requests, &mut self.out);
+            self.service
+                .serve(&self.peer, &self.requests, &mut self.out);
             self.requests.clear();
         }
         match broken {

@@ -36,8 +36,15 @@ impl Link {
         self.next_opaque = self.next_opaque.wrapping_add(1);
         let head = as_java(Head::request(R::CODE, self.next_opaque));
         let mut out = BytesMut::new();
-        frame::encode_head(&mut out, Serialization::Json, &head, None, header, body.len())
-            .map_err(io::Error::other)?;
+        frame::encode_head(
+            &mut out,
+            Serialization::Json,
+            &head,
+            None,
+            header,
+            body.len(),
+        )
+        .map_err(io::Error::other)?;
         out.extend_from_slice(body);
         self.stream.write_all(&out).await?;
         loop {

@@ -15,6 +15,13 @@ const KEEP_APART: usize = 1024;
 /// How many parts go into one write.
 const PARTS: usize = 64;
 
+/// A place in an [`Outgoing`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark {
+    parts: usize,
+    tail: usize,
+}
+
 /// A queue of bytes to write: small parts copied together, large ones as they are.
 #[derive(Debug, Default)]
 pub(crate) struct Outgoing {
@@ -48,6 +55,34 @@ impl Outgoing {
         }
     }
 
+    /// The present end, to [`split_off`](Self::split_off) what comes behind it.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark {
+            parts: self.parts.len(),
+            tail: self.tail.len(),
+        }
+    }
+
+    /// Takes off everything behind the mark. Nothing may have been written to the peer since it was made.
+    pub(crate) fn split_off(&mut self, mark: Mark) -> Self {
+        self.close_tail();
+        let mut parts = self.parts.split_off(mark.parts.min(self.parts.len()));
+        if mark.tail > 0
+            && let Some(first) = parts.front_mut()
+        {
+            // The tail of then has become a part.
+            let kept = first.split_to(mark.tail.min(first.len()));
+            self.parts.push_back(kept);
+        }
+        let parts_len = parts.iter().map(Bytes::len).sum();
+        self.parts_len = self.parts.iter().map(Bytes::len).sum();
+        Self {
+            parts,
+            parts_len,
+            tail: BytesMut::new(),
+        }
+    }
+
     /// Moves everything of `other` behind what waits here.
     pub(crate) fn append(&mut self, other: &mut Self) {
         if other.parts.is_empty() && other.tail.len() < KEEP_APART {
@@ -66,7 +101,10 @@ impl Outgoing {
     ///
     /// # Cancel safety
     /// Nothing is lost or written twice: what was written is taken off only when the write has returned.
-    pub(crate) async fn write_some(&mut self, peer: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+    pub(crate) async fn write_some(
+        &mut self,
+        peer: &mut (impl AsyncWrite + Unpin),
+    ) -> io::Result<()> {
         let mut slices = [IoSlice::new(&[]); PARTS];
         let mut used = 0;
         let tail = &self.tail[..];
@@ -118,6 +156,46 @@ mod tests {
     use tokio::io::AsyncReadExt;
 
     use super::*;
+
+    fn bytes(out: &mut Outgoing) -> Vec<u8> {
+        out.close_tail();
+        out.parts.iter().flatten().copied().collect()
+    }
+
+    #[test]
+    fn what_comes_behind_a_mark_can_be_taken_off() {
+        let small = Bytes::from_static(b"abc");
+        let large = Bytes::from(vec![b'L'; 2000]);
+        for before in [
+            vec![],
+            vec![&small],
+            vec![&large],
+            vec![&small, &large, &small],
+        ] {
+            for after in [
+                vec![],
+                vec![&small],
+                vec![&large],
+                vec![&small, &large, &small],
+            ] {
+                let mut out = Outgoing::default();
+                before.iter().for_each(|part| out.put(part));
+                let mark = out.mark();
+                after.iter().for_each(|part| out.put(part));
+                let mut off = out.split_off(mark);
+                let lens = (out.len(), off.len());
+                let expected = |parts: &[&Bytes]| {
+                    parts
+                        .iter()
+                        .flat_map(|part| part.to_vec())
+                        .collect::<Vec<_>>()
+                };
+                assert_eq!(bytes(&mut out), expected(&before));
+                assert_eq!(bytes(&mut off), expected(&after));
+                assert_eq!(lens, (expected(&before).len(), expected(&after).len()));
+            }
+        }
+    }
 
     #[tokio::test]
     async fn writes_small_and_large_parts_in_order() {
