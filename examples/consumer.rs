@@ -15,7 +15,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .consume_from(ConsumeFromWhere::FirstOffset)
         .listener_with(sender, |sender, messages| async move {
             for message in &messages {
-                println!("{:?} {} (try {})", message.tag(), message.msg_id(), message.reconsume_times() + 1);
+                println!(
+                    "{:?} {} (try {})",
+                    message.tag(),
+                    message.msg_id(),
+                    message.reconsume_times() + 1
+                );
                 if message.body().as_ref() == b"order 3" && message.reconsume_times() == 0 {
                     println!("  this one fails; the broker brings it again in about 10 s");
                     return ConsumeStatus::RECONSUME_LATER;
@@ -28,10 +33,20 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .start()
         .await?;
 
-    let producer = DefaultProducer::builder("example_producer").name_server(servers.name_server()).start().await?;
+    let producer = DefaultProducer::builder("example_producer")
+        .name_server(servers.name_server())
+        .start()
+        .await?;
     for number in 0..6 {
         let tag = if number % 2 == 0 { "created" } else { "paid" };
-        producer.send(Message::builder("orders").tag(tag).body(format!("order {number}")).build()).await?;
+        producer
+            .send(
+                Message::builder("orders")
+                    .tag(tag)
+                    .body(format!("order {number}"))
+                    .build(),
+            )
+            .await?;
     }
     for _ in 0..6 {
         tokio::select! {

@@ -7,7 +7,10 @@ mod embedded;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let servers = embedded::Servers::start().await?;
-    let producer = DefaultProducer::builder("example_producer").name_server(servers.name_server()).start().await?;
+    let producer = DefaultProducer::builder("example_producer")
+        .name_server(servers.name_server())
+        .start()
+        .await?;
 
     for number in 0..5 {
         let message = Message::builder("orders")
@@ -17,7 +20,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             .body(format!("order {number}"))
             .build();
         match producer.send(message).await {
-            Ok(result) => println!("{} at {} offset {}", result.msg_id(), result.queue(), result.queue_offset()),
+            Ok(result) => println!(
+                "{} at {} offset {}",
+                result.msg_id(),
+                result.queue(),
+                result.queue_offset()
+            ),
             Err(error) => eprintln!("{error}; worth another try: {}", error.is_retryable()),
         }
     }

@@ -9,9 +9,14 @@ mod embedded;
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let servers = embedded::Servers::start().await?;
 
-    let producer = DefaultProducer::builder("quickstart_producer").name_server(servers.name_server()).start().await?;
+    let producer = DefaultProducer::builder("quickstart_producer")
+        .name_server(servers.name_server())
+        .start()
+        .await?;
     for number in 0..10 {
-        let result = producer.send(Message::new("01_hello", format!("hello, NBA {number}"))).await?;
+        let result = producer
+            .send(Message::new("01_hello", format!("hello, NBA {number}")))
+            .await?;
         println!("sent {}", serde_json::to_string(&result)?);
     }
 
@@ -22,7 +27,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .consume_from(ConsumeFromWhere::FirstOffset)
         .listener_with(sender, |sender, messages| async move {
             for message in messages {
-                println!("consumed {} from {}", String::from_utf8_lossy(message.body()), message.queue());
+                println!(
+                    "consumed {} from {}",
+                    String::from_utf8_lossy(message.body()),
+                    message.queue()
+                );
                 // The receiver is gone only when the example ends.
                 let _ = sender.send(());
             }

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 use rocketmq_sdk::{
-    ConsumeFromWhere, ConsumeStatus, DefaultProducer, Message, MessageExt, PushConsumer, PushConsumerBuilder,
+    ConsumeFromWhere, ConsumeStatus, DefaultProducer, Message, MessageExt, PushConsumer,
+    PushConsumerBuilder,
 };
 use tokio::sync::Semaphore;
 
@@ -44,10 +45,18 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Outcome<()> {
     let args = Args::parse();
-    let threads = std::env::var("LOAD_THREADS").ok().and_then(|threads| threads.parse().ok()).unwrap_or(1);
+    let threads = std::env::var("LOAD_THREADS")
+        .ok()
+        .and_then(|threads| threads.parse().ok())
+        .unwrap_or(1);
     let runtime = match threads {
-        1 => tokio::runtime::Builder::new_current_thread().enable_all().build()?,
-        _ => tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?,
+        1 => tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?,
+        _ => tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads)
+            .enable_all()
+            .build()?,
     };
     let numbers = runtime.block_on(run(&args))?;
     numbers.print(&args.workload, args.count, args.body, args.conc);
@@ -88,7 +97,10 @@ struct Load {
 
 impl Load {
     async fn start(args: &Args) -> Outcome<Arc<Self>> {
-        let producer = DefaultProducer::builder("pg_ours").name_server(&args.namesrv).start().await?;
+        let producer = DefaultProducer::builder("pg_ours")
+            .name_server(&args.namesrv)
+            .start()
+            .await?;
         let run = unix_nanos();
         let mut load = Self {
             args: args.clone(),
@@ -99,7 +111,10 @@ impl Load {
             first_ack_ms: -1.0,
         };
         load.producer.send(load.message(-1)).await?;
-        if let Some(begun) = std::env::var("BENCH_T0_NS").ok().and_then(|begun| begun.parse::<i64>().ok()) {
+        if let Some(begun) = std::env::var("BENCH_T0_NS")
+            .ok()
+            .and_then(|begun| begun.parse::<i64>().ok())
+        {
             load.first_ack_ms = (unix_nanos() - begun) as f64 / 1e6;
         }
         Ok(Arc::new(load))
@@ -155,27 +170,37 @@ impl Load {
 
     async fn by_callback(self: &Arc<Self>, count: usize) -> Outcome<Vec<u64>> {
         let room = Arc::new(Semaphore::new(self.args.conc));
-        let latencies: Arc<Vec<AtomicU64>> = Arc::new((0..count).map(|_| AtomicU64::new(0)).collect());
+        let latencies: Arc<Vec<AtomicU64>> =
+            Arc::new((0..count).map(|_| AtomicU64::new(0)).collect());
         for sequence in 0..count {
             let permit = Arc::clone(&room).acquire_owned().await?;
             let (load, latencies) = (Arc::clone(self), Arc::clone(&latencies));
             let begun = Instant::now();
-            self.producer.send_callback(self.message(sequence as i64), move |outcome| {
-                load.note(outcome.err());
-                latencies[sequence].store(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
-                drop(permit);
-            });
+            self.producer
+                .send_callback(self.message(sequence as i64), move |outcome| {
+                    load.note(outcome.err());
+                    latencies[sequence].store(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
+                    drop(permit);
+                });
         }
         let all = room.acquire_many(self.args.conc as u32).await?;
         drop(all);
-        Ok(latencies.iter().map(|latency| latency.load(Ordering::Relaxed)).collect())
+        Ok(latencies
+            .iter()
+            .map(|latency| latency.load(Ordering::Relaxed))
+            .collect())
     }
 
     async fn oneway(&self, count: usize) -> Vec<u64> {
         let mut latencies = Vec::with_capacity(count);
         for sequence in 0..count {
             let begun = Instant::now();
-            self.note(self.producer.send_oneway(self.message(sequence as i64)).await.err());
+            self.note(
+                self.producer
+                    .send_oneway(self.message(sequence as i64))
+                    .await
+                    .err(),
+            );
             latencies.push(begun.elapsed().as_nanos() as u64);
             if (sequence + 1) % 5000 == 0 {
                 self.note(self.producer.send(self.message(-2)).await.err());
@@ -194,11 +219,16 @@ impl Load {
 }
 
 fn consumer(args: &Args, group: String, from: ConsumeFromWhere) -> PushConsumerBuilder {
-    PushConsumer::builder(group).name_server(&args.namesrv).subscribe(&*args.topic, "*").consume_from(from)
+    PushConsumer::builder(group)
+        .name_server(&args.namesrv)
+        .subscribe(&*args.topic, "*")
+        .consume_from(from)
 }
 
 fn number(message: &MessageExt, at: usize) -> i64 {
-    message.body().get(at..at + 8).map_or(-1, |bytes| i64::from_be_bytes(bytes.try_into().expect("eight bytes")))
+    message.body().get(at..at + 8).map_or(-1, |bytes| {
+        i64::from_be_bytes(bytes.try_into().expect("eight bytes"))
+    })
 }
 
 /// Counts the sequence numbers that came, and how often one came again.
@@ -224,7 +254,12 @@ impl Seen {
     }
 
     fn note(&self, sequence: i64, value: u64) {
-        let Some(seen) = usize::try_from(sequence).ok().and_then(|at| self.seen.get(at)) else { return };
+        let Some(seen) = usize::try_from(sequence)
+            .ok()
+            .and_then(|at| self.seen.get(at))
+        else {
+            return;
+        };
         if seen.swap(value.max(1), Ordering::Relaxed) != 0 {
             self.again.fetch_add(1, Ordering::Relaxed);
             return;
@@ -248,9 +283,15 @@ async fn drain(args: &Args) -> Outcome<Numbers> {
 
 async fn drain_once(args: &Args, kind: &str, target: usize) -> Outcome<Numbers> {
     let seen = Seen::new(args.count, target);
-    let builder = consumer(args, format!("cg_ours_{kind}_{}", unix_nanos()), ConsumeFromWhere::FirstOffset);
+    let builder = consumer(
+        args,
+        format!("cg_ours_{kind}_{}", unix_nanos()),
+        ConsumeFromWhere::FirstOffset,
+    );
     let builder = builder.listener_with(Arc::clone(&seen), |seen, messages| async move {
-        messages.iter().for_each(|message| seen.note(number(message, 8), 1));
+        messages
+            .iter()
+            .for_each(|message| seen.note(number(message, 8), 1));
         ConsumeStatus::CONSUME_SUCCESS
     });
     let (measured, begun) = (Measured::begin(), unix_nanos());
@@ -262,7 +303,10 @@ async fn drain_once(args: &Args, kind: &str, target: usize) -> Outcome<Numbers> 
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
     let first_ms = (seen.first.load(Ordering::Relaxed) - begun) as f64 / 1e6;
-    numbers.extra = format!(",\"dups\":{},\"first_msg_ms\":{first_ms:.1}", seen.again.load(Ordering::Relaxed));
+    numbers.extra = format!(
+        ",\"dups\":{},\"first_msg_ms\":{first_ms:.1}",
+        seen.again.load(Ordering::Relaxed)
+    );
     consumer.shutdown().await?;
     Ok(numbers)
 }
@@ -270,11 +314,18 @@ async fn drain_once(args: &Args, kind: &str, target: usize) -> Outcome<Numbers> 
 async fn end_to_end(args: &Args) -> Outcome<Numbers> {
     let load = Load::start(args).await?;
     let seen = Seen::new(args.count, args.count);
-    let builder = consumer(args, format!("cg_ours_{}", load.run), ConsumeFromWhere::LastOffset);
+    let builder = consumer(
+        args,
+        format!("cg_ours_{}", load.run),
+        ConsumeFromWhere::LastOffset,
+    );
     let state = (Arc::clone(&seen), Arc::clone(&load));
     let builder = builder.listener_with(state, |(seen, load), messages| async move {
         let now = load.base.elapsed().as_nanos() as i64;
-        for message in messages.iter().filter(|message| number(message, 16) == load.run) {
+        for message in messages
+            .iter()
+            .filter(|message| number(message, 16) == load.run)
+        {
             seen.note(number(message, 8), (now - number(message, 0)).max(1) as u64);
         }
         ConsumeStatus::CONSUME_SUCCESS
@@ -290,14 +341,26 @@ async fn end_to_end(args: &Args) -> Outcome<Numbers> {
     let mut ticks = tokio::time::interval(Duration::from_millis(2));
     for sequence in 0..args.count {
         ticks.tick().await;
-        load.note(load.producer.send(load.message(sequence as i64)).await.err());
+        load.note(
+            load.producer
+                .send(load.message(sequence as i64))
+                .await
+                .err(),
+        );
     }
     // What is missing after ten seconds is counted below.
     let _ = tokio::time::timeout(Duration::from_secs(10), seen.done.notified()).await;
-    let latencies = seen.seen.iter().map(|latency| latency.load(Ordering::Relaxed)).collect();
+    let latencies = seen
+        .seen
+        .iter()
+        .map(|latency| latency.load(Ordering::Relaxed))
+        .collect();
     let mut numbers = measured.end(args.count, latencies);
     let missing = args.count - seen.distinct.load(Ordering::Relaxed);
-    numbers.extra = format!(",\"dups\":{},\"missing\":{missing}", seen.again.load(Ordering::Relaxed));
+    numbers.extra = format!(
+        ",\"dups\":{},\"missing\":{missing}",
+        seen.again.load(Ordering::Relaxed)
+    );
     numbers.errors = load.errors.load(Ordering::Relaxed);
     numbers.first_ack_ms = load.first_ack_ms;
     load.producer.shutdown().await?;
@@ -306,5 +369,8 @@ async fn end_to_end(args: &Args) -> Outcome<Numbers> {
 }
 
 fn unix_nanos() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos() as i64
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970")
+        .as_nanos() as i64
 }

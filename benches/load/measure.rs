@@ -22,7 +22,11 @@ pub struct Numbers {
 
 impl Measured {
     pub fn begin() -> Self {
-        Self { broker: broker_cpu(), cpu: cpu(), begun: Instant::now() }
+        Self {
+            broker: broker_cpu(),
+            cpu: cpu(),
+            begun: Instant::now(),
+        }
     }
 
     pub fn end(self, count: usize, mut latencies: Vec<u64>) -> Numbers {
@@ -46,7 +50,10 @@ impl Numbers {
     pub fn print(&self, workload: &str, count: usize, body: usize, conc: usize) {
         let percentile = |of: f64| match self.latencies.len() {
             0 => "null".to_owned(),
-            n => format!("{:.1}", self.latencies[((of * n as f64) as usize).min(n - 1)] as f64 / 1e3),
+            n => format!(
+                "{:.1}",
+                self.latencies[((of * n as f64) as usize).min(n - 1)] as f64 / 1e3
+            ),
         };
         println!(
             "{{\"peer\":\"ours\",\"workload\":\"{workload}\",\"count\":{count},\"body\":{body},\"conc\":{conc},\"secs\":{:.3},\
@@ -70,7 +77,10 @@ impl Numbers {
 
 /// Seconds of processor time of every thread of this process.
 fn cpu() -> f64 {
-    let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let tasks = fs::read_dir("/proc/self/task")
+        .into_iter()
+        .flatten()
+        .flatten();
     let nanos: f64 = tasks
         .filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok())
         .filter_map(|stat| stat.split_whitespace().next()?.parse::<f64>().ok())
@@ -81,7 +91,8 @@ fn cpu() -> f64 {
 /// The same of the broker's process, in hundredths; -1 where it is not known.
 fn broker_cpu() -> f64 {
     let read = || {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", std::env::var("BROKER_PID").ok()?)).ok()?;
+        let stat =
+            fs::read_to_string(format!("/proc/{}/stat", std::env::var("BROKER_PID").ok()?)).ok()?;
         let fields: Vec<&str> = stat[stat.rfind(')')? + 2..].split_whitespace().collect();
         Some((fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?) / 100.0)
     };
@@ -90,6 +101,13 @@ fn broker_cpu() -> f64 {
 
 fn peak_mb() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default();
-    line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) / 1024
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM"))
+        .unwrap_or_default();
+    line.split_whitespace()
+        .nth(1)
+        .and_then(|kib| kib.parse::<u64>().ok())
+        .unwrap_or(0)
+        / 1024
 }

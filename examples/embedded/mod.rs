@@ -11,11 +11,17 @@ pub struct Servers {
 impl Servers {
     pub async fn start() -> std::io::Result<Self> {
         if let Ok(addr) = std::env::var("NAMESRV_ADDR") {
-            return Ok(Self { addr, _cluster: None });
+            return Ok(Self {
+                addr,
+                _cluster: None,
+            });
         }
         let cluster = Cluster::start().await?;
         println!("NAMESRV_ADDR is not set: using a cluster inside this process");
-        Ok(Self { addr: cluster.name_server_addr().to_owned(), _cluster: Some(cluster) })
+        Ok(Self {
+            addr: cluster.name_server_addr().to_owned(),
+            _cluster: Some(cluster),
+        })
     }
 
     pub fn name_server(&self) -> &str {
