@@ -5,7 +5,9 @@
 
 pub mod consumer_list;
 pub mod consumer_offset;
+pub mod delete_topic;
 pub mod heartbeat;
+pub mod kv_config;
 pub mod notify_consumer_ids;
 pub mod pull_message;
 pub mod queue_offset;
@@ -13,7 +15,10 @@ pub mod register_broker;
 pub mod route;
 pub mod send_back;
 pub mod send_message;
+pub mod send_message_v1;
+pub mod topic_list;
 pub mod unregister_client;
+pub mod view_message;
 
 use crate::protocol::code::RequestCode;
 use crate::protocol::fields::Header;

@@ -1,0 +1,276 @@
+//! The broker: keeps messages, hands them out, and knows who is in which group.
+//!
+//! All state is in one [`Broker`], behind one lock, which a connection's task takes once for all requests that arrived together.
+//! Handlers are plain functions on that state, one file per request code in `handle`. What waits - held pulls, delayed messages,
+//! the expiry of members - is an entry in the one timer queue.
+
+mod arrival;
+mod filter;
+mod groups;
+mod handle;
+mod held;
+mod membership;
+pub(crate) mod names;
+pub(crate) mod node;
+mod offsets;
+mod registrar;
+mod schedule;
+mod store;
+mod timers;
+mod topics;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rocketmq_sdk::protocol::command::Command;
+use rocketmq_sdk::protocol::message::UniqueIdGenerator;
+use rocketmq_sdk::protocol::request::register_broker::TopicConfig;
+use tokio::sync::{Notify, watch};
+
+use crate::clock::{Clock, Follower};
+use crate::net::Service;
+use crate::net::call::{AnswerFormat, Call};
+use crate::net::outgoing::Outgoing;
+use crate::net::peer::Peer;
+use groups::Groups;
+use held::{HeldPulls, HoldId};
+use membership::Heartbeats;
+use offsets::Offsets;
+use registrar::Unregistered;
+use store::{QueueKey, Store};
+use timers::Timers;
+use topics::{MAX_QUEUES, Topics};
+
+/// How a broker is set up.
+#[derive(Debug, Clone)]
+pub(crate) struct BrokerConfig {
+    pub(crate) cluster: String,
+    pub(crate) name: String,
+    /// `host:port` of each name server.
+    pub(crate) name_servers: Vec<String>,
+    /// Whether a topic is created by its first message, and offered to clients as possible.
+    pub(crate) auto_create_topics: bool,
+    /// How many queues such a topic has at most.
+    pub(crate) default_queues: i32,
+    /// The longest body of a message, in bytes.
+    pub(crate) max_message: usize,
+    /// The most bytes of messages that are kept.
+    pub(crate) store_limit: usize,
+    /// How old the last heartbeat of a member may get.
+    pub(crate) member_expiry: Duration,
+    pub(crate) answers: AnswerFormat,
+}
+
+impl Default for BrokerConfig {
+    fn default() -> Self {
+        Self {
+            cluster: "DefaultCluster".to_owned(),
+            name: "broker-a".to_owned(),
+            name_servers: Vec::new(),
+            auto_create_topics: true,
+            default_queues: 8,
+            max_message: 4 * 1024 * 1024,
+            store_limit: 256 * 1024 * 1024,
+            member_expiry: Duration::from_secs(120),
+            answers: AnswerFormat::default(),
+        }
+    }
+}
+
+/// A broker's service: its state, and what wakes the tasks that serve it.
+#[derive(Debug)]
+pub(crate) struct BrokerService {
+    clock: Clock,
+    state: Mutex<Broker>,
+    /// Wakes the task that waits for the next timer.
+    timer_changed: Notify,
+    /// The version of the topics, for the tasks that register them.
+    topics_changed: watch::Sender<u64>,
+}
+
+/// All that a broker knows.
+#[derive(Debug)]
+pub(crate) struct Broker {
+    config: BrokerConfig,
+    /// Where clients reach it.
+    addr: SocketAddr,
+    /// The time at which the current requests arrived, in milliseconds since 1970.
+    now: i64,
+    /// When the broker was made.
+    started: i64,
+    store: Store,
+    topics: Topics,
+    groups: Groups,
+    offsets: Offsets,
+    held: HeldPulls,
+    heartbeats: Heartbeats,
+    timers: Timers<Event>,
+    /// Answers that wait until the name servers know the topics that they are about.
+    unregistered: Unregistered,
+    unique_ids: UniqueIdGenerator,
+    /// For messages that leave the queue to the broker.
+    next_queue: u32,
+}
+
+/// What a timer is for.
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    /// A held pull is to be answered.
+    EndHold(QueueKey, HoldId),
+    /// A delayed message goes to its topic: its queue among the levels, and its offset there.
+    Deliver(QueueKey, i64),
+    /// A connection's members may have expired.
+    CheckMember(u64),
+}
+
+impl BrokerService {
+    pub(crate) fn new(config: BrokerConfig, addr: SocketAddr, clock: Clock) -> Arc<Self> {
+        let now = clock.millis();
+        let broker = Broker {
+            addr,
+            now,
+            started: now,
+            store: Store::new(config.store_limit),
+            topics: Topics::new(
+                &config.cluster,
+                &config.name,
+                config.default_queues,
+                config.auto_create_topics,
+            ),
+            groups: Groups::default(),
+            offsets: Offsets::default(),
+            held: HeldPulls::default(),
+            heartbeats: Heartbeats::default(),
+            timers: Timers::default(),
+            unregistered: Unregistered::new(config.name_servers.len()),
+            // Ids must differ between the brokers of a process, and between its runs.
+            unique_ids: UniqueIdGenerator::new(
+                addr.ip(),
+                addr.port(),
+                (now as u32) ^ std::process::id(),
+            ),
+            next_queue: 0,
+            config,
+        };
+        let service = Arc::new(Self {
+            clock: clock.clone(),
+            state: Mutex::new(broker),
+            timer_changed: Notify::new(),
+            topics_changed: watch::Sender::new(0),
+        });
+        let follower: Arc<dyn Follower> = service.clone();
+        clock.follow(Arc::downgrade(&follower));
+        service
+    }
+
+    /// Creates a topic, or changes its number of queues.
+    pub(crate) fn create_topic(&self, name: &str, queues: i32) -> io::Result<()> {
+        let illegal = |reason: String| io::Error::new(io::ErrorKind::InvalidInput, reason);
+        names::check_topic(name).map_err(|why| illegal(why.to_string()))?;
+        if !(1..=MAX_QUEUES).contains(&queues) {
+            return Err(illegal(format!("a topic has 1 to {MAX_QUEUES} queues")));
+        }
+        let topic = TopicConfig {
+            topic_name: name.to_owned(),
+            read_queue_nums: queues,
+            write_queue_nums: queues,
+            ..TopicConfig::default()
+        };
+        let fits = self.with(|broker| broker.topics.put(topic, broker.now));
+        fits.then_some(())
+            .ok_or_else(|| illegal("too many topics".to_owned()))
+    }
+
+    /// Does something with the state, at the present time, and wakes the tasks that it concerns.
+    fn with<R>(&self, work: impl FnOnce(&mut Broker) -> R) -> R {
+        let mut broker = self.state.lock();
+        broker.now = self.clock.millis();
+        let timer = broker.timers.next_due();
+        let topics = broker.topics.version();
+        let result = work(&mut broker);
+        let earlier = broker
+            .timers
+            .next_due()
+            .is_some_and(|due| timer.is_none_or(|timer| due < timer));
+        let version = broker.topics.version();
+        drop(broker);
+        if earlier {
+            self.timer_changed.notify_one();
+        }
+        if version != topics {
+            self.topics_changed.send_replace(version);
+        }
+        result
+    }
+
+    /// Does what is due, again and again.
+    async fn run_timers(&self) {
+        loop {
+            let next = self.with(|broker| {
+                broker.run_due();
+                broker.timers.next_due()
+            });
+            let changed = self.timer_changed.notified();
+            match next {
+                None => changed.await,
+                Some(due) => {
+                    tokio::select! {
+                        () = tokio::time::sleep(self.clock.until(due)) => {}
+                        () = changed => {}
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Follower for BrokerService {
+    fn clock_turned(&self) {
+        self.with(Broker::run_due);
+        self.timer_changed.notify_one();
+    }
+}
+
+impl Service for BrokerService {
+    fn serve(&self, peer: &Arc<Peer>, requests: &[Command], out: &mut Outgoing) {
+        self.with(|broker| {
+            for request in requests {
+                let topics = broker.topics.version();
+                let mark = out.mark();
+                let mut call = Call::new(request, peer, out, broker.config.answers);
+                if let Err(refusal) = handle::handle(broker, &mut call) {
+                    call.refuse(&refusal);
+                }
+                let version = broker.topics.version();
+                if version != topics && broker.unregistered.holds(version) {
+                    let answer = out.split_off(mark);
+                    broker.unregistered.hold(version, peer, answer);
+                }
+            }
+        });
+    }
+
+    fn closed(&self, peer: &Peer) {
+        self.with(|broker| {
+            broker.held.remove_peer(peer.id, &mut broker.timers);
+            broker.unregistered.remove_peer(peer.id);
+            broker.leave_all(peer.id);
+        });
+    }
+}
+
+impl Broker {
+    /// Does everything that is due.
+    fn run_due(&mut self) {
+        while let Some(event) = self.timers.pop_due(self.now) {
+            match event {
+                Event::EndHold(queue, hold) => self.end_hold(queue, hold),
+                Event::Deliver(queue, offset) => self.deliver(queue, offset),
+                Event::CheckMember(connection) => self.check_member(connection),
+            }
+        }
+    }
+}

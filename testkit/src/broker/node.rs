@@ -1,0 +1,160 @@
+//! A running broker: its state, its server, and the tasks that belong to them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use crate::broker::registrar::Registrar;
+use crate::broker::{BrokerConfig, BrokerService};
+use crate::clock::Clock;
+use crate::net::network::Network;
+use crate::net::server::{Bound, Server};
+
+/// How many connections a broker takes.
+const MAX_CONNECTIONS: usize = 10_000;
+
+/// A broker that can be started, stopped, killed and started again. What it stored, its topics and the committed offsets stay.
+#[derive(Debug)]
+pub(crate) struct BrokerNode {
+    name: String,
+    name_servers: usize,
+    network: Network,
+    service: Arc<BrokerService>,
+    server: Arc<Server>,
+    runtime: Handle,
+    running: Mutex<Option<Running>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    /// Ends the tasks in order.
+    stopped: CancellationToken,
+    /// Ends them at once; so does dropping this.
+    killed: DropGuard,
+    tasks: TaskTracker,
+}
+
+impl BrokerNode {
+    /// A broker that is not yet started. Its tasks run where this is called.
+    pub(crate) fn new(
+        config: BrokerConfig,
+        network: Network,
+        addr: SocketAddr,
+        clock: Clock,
+    ) -> io::Result<Self> {
+        let bound = Bound::new(network.clone(), addr)?;
+        let name = config.name.clone();
+        let name_servers = config.name_servers.len();
+        let service = BrokerService::new(config, bound.addr(), clock);
+        Ok(Self {
+            name,
+            name_servers,
+            network,
+            server: Server::new(bound, service.clone(), MAX_CONNECTIONS),
+            service,
+            runtime: Handle::current(),
+            running: Mutex::new(None),
+        })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.server.addr()
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.server.is_running()
+    }
+
+    pub(crate) const fn service(&self) -> &Arc<BrokerService> {
+        &self.service
+    }
+
+    /// Starts the broker and waits until it has tried to register with each of its name servers. Does nothing if it runs.
+    pub(crate) async fn start(&self) -> io::Result<()> {
+        if let Some(tried) = self.start_tasks()? {
+            for mut tried in tried {
+                // It fails only if the task has ended, and then there is nothing to wait for.
+                let _ = tried.wait_for(|tried| *tried).await;
+            }
+        }
+        Ok(())
+    }
+
+    fn start_tasks(&self) -> io::Result<Option<Vec<watch::Receiver<bool>>>> {
+        let mut running = self.running.lock();
+        if running.is_some() {
+            return Ok(None);
+        }
+        self.server.start()?;
+        let killed = CancellationToken::new();
+        let stopped = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let timers = {
+            let (service, stopped) = (Arc::clone(&self.service), stopped.clone());
+            async move {
+                tokio::select! {
+                    () = stopped.cancelled() => {}
+                    () = service.run_timers() => {}
+                }
+            }
+        };
+        tasks.spawn_on(or_killed(killed.clone(), timers), &self.runtime);
+        let mut tried = Vec::new();
+        for name_server in 0..self.name_servers {
+            let registrar = Registrar {
+                service: Arc::clone(&self.service),
+                network: self.network.clone(),
+                name_server,
+                stopped: stopped.clone(),
+                tried: watch::Sender::new(false),
+            };
+            tried.push(registrar.tried.subscribe());
+            tasks.spawn_on(or_killed(killed.clone(), registrar.run()), &self.runtime);
+        }
+        tasks.close();
+        *running = Some(Running {
+            stopped,
+            killed: killed.drop_guard(),
+            tasks,
+        });
+        Ok(Some(tried))
+    }
+
+    /// Unregisters the broker, then closes its connections in order.
+    pub(crate) async fn stop(&self) {
+        let running = self.running.lock().take();
+        if let Some(running) = running {
+            running.stopped.cancel();
+            running.tasks.wait().await;
+        }
+        self.server.stop().await;
+    }
+
+    /// Ends the broker as a crash would: its connections are reset, nobody is told.
+    pub(crate) async fn kill(&self) {
+        let running = self.running.lock().take();
+        if let Some(Running { killed, tasks, .. }) = running {
+            drop(killed);
+            tasks.wait().await;
+        }
+        self.server.kill().await;
+    }
+}
+
+async fn or_killed(killed: CancellationToken, work: impl Future<Output = ()>) {
+    tokio::select! {
+        biased;
+        () = killed.cancelled() => {}
+        () = work => {}
+    }
+}

@@ -1,0 +1,351 @@
+//! A name server and its brokers, as one thing that a test starts.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rocketmq_sdk::environment::Environment;
+
+use crate::broker::BrokerConfig;
+use crate::broker::node::BrokerNode;
+use crate::clock::Clock;
+use crate::name_server::NameServer;
+use crate::net::call::AnswerFormat;
+use crate::net::network::{ClusterEnvironment, Network};
+use crate::net::server::{Bound, Server};
+
+/// The most brokers that a cluster can have: they are named by a letter.
+const MAX_BROKERS: usize = 26;
+
+/// The addresses of nodes that are reached in memory: Apache RocketMQ's default ports.
+const MEMORY_NAME_SERVER: u16 = 9876;
+const MEMORY_BROKER: u16 = 10911;
+
+/// How many connections a name server takes.
+const NAME_SERVER_CONNECTIONS: usize = 10_000;
+
+/// A name server and one or more brokers, in this process.
+///
+/// Dropping it ends all of its tasks and closes all of its connections. Several clusters in one process know nothing of each
+/// other.
+///
+/// ```
+/// # async fn example() -> std::io::Result<()> {
+/// use rocketmq_testkit::Cluster;
+///
+/// let cluster = Cluster::builder().topic("orders", 4).start().await?;
+/// println!("NAMESRV_ADDR={}", cluster.name_server_addr());
+/// cluster.broker("broker-a").kill().await;
+/// cluster.broker("broker-a").restart().await?;
+/// cluster.shutdown().await;
+/// # Ok(())
+/// # }
+/// # tokio::runtime::Runtime::new().unwrap().block_on(example()).unwrap();
+/// ```
+#[derive(Debug)]
+#[must_use = "dropping the cluster ends it"]
+pub struct Cluster {
+    clock: Clock,
+    network: Network,
+    name_server: NameServerHandle,
+    brokers: Vec<BrokerHandle>,
+}
+
+impl Cluster {
+    /// Starts a name server and one broker, `broker-a`, on free ports of the loopback address.
+    ///
+    /// # Errors
+    /// No port could be taken.
+    pub async fn start() -> io::Result<Self> {
+        Self::builder().start().await
+    }
+
+    /// Sets a cluster up.
+    pub fn builder() -> ClusterBuilder {
+        ClusterBuilder::default()
+    }
+
+    /// `host:port` of the name server.
+    pub fn name_server_addr(&self) -> &str {
+        self.name_server.addr()
+    }
+
+    /// The name server.
+    pub const fn name_server(&self) -> &NameServerHandle {
+        &self.name_server
+    }
+
+    /// The broker of this name: `broker-a`, `broker-b`, ...
+    ///
+    /// # Panics
+    /// There is none.
+    pub fn broker(&self, name: &str) -> &BrokerHandle {
+        self.brokers
+            .iter()
+            .find(|broker| broker.name() == name)
+            .unwrap_or_else(|| panic!("the cluster has no broker {name}"))
+    }
+
+    /// All brokers.
+    pub fn brokers(&self) -> &[BrokerHandle] {
+        &self.brokers
+    }
+
+    /// The clock that the brokers go by.
+    pub const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// An environment for clients of this cluster: it connects to the nodes' addresses, in memory if the cluster is
+    /// [in memory](ClusterBuilder::in_memory), and its wall clock is the cluster's.
+    pub fn environment(&self) -> Arc<dyn Environment> {
+        Arc::new(ClusterEnvironment {
+            network: self.network.clone(),
+            clock: self.clock.clone(),
+        })
+    }
+
+    /// Stops the brokers, then the name server, and waits until their tasks have ended.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the cluster as dropping the cluster does.
+    pub async fn shutdown(self) {
+        for broker in &self.brokers {
+            broker.stop().await;
+        }
+        self.name_server.stop().await;
+    }
+}
+
+/// Sets a [`Cluster`] up.
+#[derive(Debug, Clone)]
+#[must_use = "a cluster is started by `start`"]
+pub struct ClusterBuilder {
+    brokers: usize,
+    topics: Vec<(String, i32)>,
+    in_memory: bool,
+    broker: BrokerConfig,
+}
+
+impl Default for ClusterBuilder {
+    fn default() -> Self {
+        Self {
+            brokers: 1,
+            topics: Vec::new(),
+            in_memory: false,
+            broker: BrokerConfig::default(),
+        }
+    }
+}
+
+impl ClusterBuilder {
+    /// How many brokers, from 1 to 26: `broker-a`, `broker-b`, ... Default 1.
+    pub const fn brokers(mut self, count: usize) -> Self {
+        self.brokers = count;
+        self
+    }
+
+    /// A topic that exists from the start, with this number of queues on every broker.
+    pub fn topic(mut self, name: impl Into<String>, queues: i32) -> Self {
+        self.topics.push((name.into(), queues));
+        self
+    }
+
+    /// Whether the first message to a topic creates it. Default `true`.
+    pub const fn auto_create(mut self, yes: bool) -> Self {
+        self.broker.auto_create_topics = yes;
+        self
+    }
+
+    /// How many queues a topic that is created by its first message has at most. Default 8; clients usually ask for 4.
+    pub const fn default_queues(mut self, queues: i32) -> Self {
+        self.broker.default_queues = queues;
+        self
+    }
+
+    /// The longest body of a message, in bytes. Default 4 MiB.
+    pub const fn max_message(mut self, bytes: usize) -> Self {
+        self.broker.max_message = bytes;
+        self
+    }
+
+    /// How many bytes of messages each broker keeps; older ones go. Default 256 MiB.
+    pub const fn store_limit(mut self, bytes: usize) -> Self {
+        self.broker.store_limit = bytes;
+        self
+    }
+
+    /// How old the last heartbeat of a client may get, by the cluster's clock, before it is taken out of its groups and its
+    /// connection is closed. Default 120 s.
+    pub const fn member_expiry(mut self, age: Duration) -> Self {
+        self.broker.member_expiry = age;
+        self
+    }
+
+    /// In which serialisation the nodes answer. Default: that of the request.
+    pub const fn answers(mut self, format: AnswerFormat) -> Self {
+        self.broker.answers = format;
+        self
+    }
+
+    /// No sockets: clients reach the nodes by [`Cluster::environment`] only, over streams in memory. For tests with tokio's time
+    /// paused, which runs ahead of what a kernel does.
+    pub const fn in_memory(mut self) -> Self {
+        self.in_memory = true;
+        self
+    }
+
+    /// Starts the cluster. Its brokers are registered and its topics have routes when this returns.
+    ///
+    /// # Errors
+    /// No port could be taken, or a topic's name or number of queues is illegal.
+    pub async fn start(self) -> io::Result<Cluster> {
+        if !(1..=MAX_BROKERS).contains(&self.brokers) {
+            let reason = format!("a cluster has 1 to {MAX_BROKERS} brokers");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+        }
+        let clock = Clock::new();
+        let network = if self.in_memory {
+            Network::memory()
+        } else {
+            Network::Tcp
+        };
+        let name_server = NameServerHandle::new(
+            network.clone(),
+            self.addr(MEMORY_NAME_SERVER),
+            self.broker.answers,
+        )?;
+        name_server.start().await?;
+        let mut brokers = Vec::new();
+        for (letter, port) in ('a'..='z')
+            .zip((MEMORY_BROKER..).step_by(100))
+            .take(self.brokers)
+        {
+            let config = BrokerConfig {
+                name: format!("broker-{letter}"),
+                name_servers: vec![name_server.addr().to_owned()],
+                ..self.broker.clone()
+            };
+            let node = BrokerNode::new(config, network.clone(), self.addr(port), clock.clone())?;
+            for (topic, queues) in &self.topics {
+                node.service().create_topic(topic, *queues)?;
+            }
+            node.start().await?;
+            brokers.push(BrokerHandle::new(node));
+        }
+        Ok(Cluster {
+            clock,
+            network,
+            name_server,
+            brokers,
+        })
+    }
+
+    /// The address that a node asks for.
+    const fn addr(&self, memory_port: u16) -> SocketAddr {
+        let port = if self.in_memory { memory_port } else { 0 };
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+    }
+}
+
+/// A cluster's name server.
+#[derive(Debug)]
+pub struct NameServerHandle {
+    addr: String,
+    server: Arc<Server>,
+}
+
+impl NameServerHandle {
+    fn new(network: Network, addr: SocketAddr, answers: AnswerFormat) -> io::Result<Self> {
+        let bound = Bound::new(network, addr)?;
+        let addr = bound.addr().to_string();
+        let service = Arc::new(NameServer::new(answers));
+        let server = Server::new(bound, service, NAME_SERVER_CONNECTIONS);
+        Ok(Self { addr, server })
+    }
+
+    /// `host:port`.
+    pub fn addr(&self) -> &str {
+        &self.addr
+    }
+
+    /// Whether it takes connections.
+    pub fn is_running(&self) -> bool {
+        self.server.is_running()
+    }
+
+    /// Starts it again, at the same address. Brokers register within a tenth of a second. Does nothing if it runs.
+    ///
+    /// # Errors
+    /// It cannot listen.
+    pub async fn start(&self) -> io::Result<()> {
+        self.server.start()
+    }
+
+    /// Closes its connections and takes no more. It forgets the brokers with that, but not its key-value entries.
+    pub async fn stop(&self) {
+        self.server.stop().await;
+    }
+}
+
+/// One of a cluster's brokers.
+pub struct BrokerHandle {
+    addr: String,
+    node: BrokerNode,
+}
+
+impl BrokerHandle {
+    fn new(node: BrokerNode) -> Self {
+        Self {
+            addr: node.addr().to_string(),
+            node,
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.node.name()
+    }
+
+    /// `host:port`.
+    pub fn addr(&self) -> &str {
+        &self.addr
+    }
+
+    /// Whether it takes connections.
+    pub fn is_running(&self) -> bool {
+        self.node.is_running()
+    }
+
+    /// Ends it as a crash does: its connections are reset and nobody is told. It keeps its messages, topics and committed offsets.
+    pub async fn kill(&self) {
+        self.node.kill().await;
+    }
+
+    /// Ends it in order: it unregisters, and what waits to be written is written before its connections are closed.
+    pub async fn stop(&self) {
+        self.node.stop().await;
+    }
+
+    /// Starts it again, at the same address and with what it kept. What came due in the meantime is done now. One that runs is
+    /// stopped first.
+    ///
+    /// # Errors
+    /// It cannot listen.
+    pub async fn restart(&self) -> io::Result<()> {
+        self.node.stop().await;
+        self.node.start().await
+    }
+}
+
+impl fmt::Debug for BrokerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BrokerHandle")
+            .field("name", &self.name())
+            .field("addr", &self.addr)
+            .field("running", &self.is_running())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,77 @@
+//! The name server: knows which brokers there are, and which topics they hold. Does not know: messages, or groups.
+//!
+//! One file per group of request codes; each starts with what it answers.
+
+mod brokers;
+mod kv_config;
+mod routes;
+mod topics;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rocketmq_sdk::protocol::code::RequestCode;
+use rocketmq_sdk::protocol::command::Command;
+
+use crate::net::Service;
+use crate::net::call::{AnswerFormat, Call, Refusal};
+use crate::net::outgoing::Outgoing;
+use crate::net::peer::Peer;
+use routes::Routes;
+pub(crate) use topics::APPLY_TOPIC_URL;
+
+/// A name server's service.
+#[derive(Debug)]
+pub(crate) struct NameServer {
+    format: AnswerFormat,
+    state: Mutex<State>,
+}
+
+/// All that a name server knows.
+#[derive(Debug, Default)]
+struct State {
+    routes: Routes,
+    /// Key-value entries, by namespace and key.
+    kv: HashMap<String, HashMap<String, String>>,
+}
+
+impl NameServer {
+    pub(crate) fn new(format: AnswerFormat) -> Self {
+        Self {
+            format,
+            state: Mutex::default(),
+        }
+    }
+}
+
+impl Service for NameServer {
+    fn serve(&self, peer: &Arc<Peer>, requests: &[Command], out: &mut Outgoing) {
+        let mut state = self.state.lock();
+        for request in requests {
+            let mut call = Call::new(request, peer, out, self.format);
+            if let Err(refusal) = handle(&mut state, &mut call) {
+                call.refuse(&refusal);
+            }
+        }
+    }
+
+    fn closed(&self, peer: &Peer) {
+        self.state.lock().routes.connection_closed(peer.id);
+    }
+}
+
+fn handle(state: &mut State, call: &mut Call<'_>) -> Result<(), Refusal> {
+    match call.request.request_code() {
+        RequestCode::PUT_KV_CONFIG => kv_config::put(state, call),
+        RequestCode::GET_KV_CONFIG => kv_config::get(state, call),
+        RequestCode::DELETE_KV_CONFIG => kv_config::delete(state, call),
+        RequestCode::REGISTER_BROKER => brokers::register(state, call),
+        RequestCode::UNREGISTER_BROKER => brokers::unregister(state, call),
+        RequestCode::GET_BROKER_CLUSTER_INFO => brokers::cluster_info(state, call),
+        RequestCode::GET_ROUTEINFO_BY_TOPIC => topics::route(state, call),
+        RequestCode::GET_ALL_TOPIC_LIST_FROM_NAMESERVER => topics::list(state, call),
+        RequestCode::DELETE_TOPIC_IN_NAMESRV => topics::delete(state, call),
+        _ => Err(Refusal::not_supported(call.request)),
+    }
+}

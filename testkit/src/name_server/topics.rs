@@ -1,0 +1,46 @@
+//! GET_ROUTEINFO_BY_TOPIC (105), GET_ALL_TOPIC_LIST_FROM_NAMESERVER (206), DELETE_TOPIC_IN_NAMESRV (216).
+
+use rocketmq_sdk::protocol::code::ResponseCode;
+use rocketmq_sdk::protocol::request::delete_topic::DeleteTopicInNameServer;
+use rocketmq_sdk::protocol::request::kv_config::ORDER_TOPIC_CONFIG;
+use rocketmq_sdk::protocol::request::route::GetRoute;
+use rocketmq_sdk::protocol::request::topic_list::TopicListBody;
+
+use crate::name_server::State;
+use crate::net::call::{Call, Refusal};
+
+/// Where Apache RocketMQ's remarks send users who ask for a topic that does not exist.
+pub(crate) const APPLY_TOPIC_URL: &str =
+    "\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details.";
+
+/// Answers with standard JSON, whichever version asks: what older clients read is a superset of it.
+pub(super) fn route(state: &mut State, call: &mut Call<'_>) -> Result<(), Refusal> {
+    let request: GetRoute<'_> = call.header()?;
+    let Some(mut route) = state.routes.route(&request.topic) else {
+        let remark = format!(
+            "No topic route info in name server for the topic: {}{APPLY_TOPIC_URL}",
+            request.topic
+        );
+        return Err(Refusal::new(ResponseCode::TOPIC_NOT_EXIST, remark));
+    };
+    route.order_topic_conf = state
+        .kv_entry(ORDER_TOPIC_CONFIG, &request.topic)
+        .map(str::to_owned);
+    call.answer_json(&route)
+}
+
+pub(super) fn list(state: &mut State, call: &mut Call<'_>) -> Result<(), Refusal> {
+    call.answer_json(&TopicListBody {
+        topic_list: state.routes.topics().map(str::to_owned).collect(),
+        broker_addr: None,
+    })
+}
+
+pub(super) fn delete(state: &mut State, call: &mut Call<'_>) -> Result<(), Refusal> {
+    let request: DeleteTopicInNameServer<'_> = call.header()?;
+    state
+        .routes
+        .delete_topic(&request.topic, request.cluster_name.as_deref());
+    call.done();
+    Ok(())
+}

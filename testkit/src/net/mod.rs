@@ -1,0 +1,29 @@
+//! Connections: what name server and broker have in common.
+//!
+//! Knows: sockets and in-memory streams, frames, one task per connection, the bounds on what a peer may make us hold. Does not
+//! know: what any request means.
+
+pub(crate) mod call;
+mod connection;
+pub(crate) mod link;
+pub(crate) mod network;
+pub(crate) mod outgoing;
+pub(crate) mod peer;
+pub(crate) mod server;
+
+use std::sync::Arc;
+
+use rocketmq_sdk::protocol::command::Command;
+
+use outgoing::Outgoing;
+use peer::Peer;
+
+/// What answers the requests that arrive on connections.
+pub(crate) trait Service: Send + Sync + 'static {
+    /// Handles requests that arrived together, in their order. Answers that are ready go to `out`; others follow through the
+    /// peer.
+    fn serve(&self, peer: &Arc<Peer>, requests: &[Command], out: &mut Outgoing);
+
+    /// Forgets a peer whose connection has ended. Nothing of it is served after that.
+    fn closed(&self, peer: &Peer);
+}

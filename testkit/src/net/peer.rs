@@ -1,0 +1,102 @@
+//! The other end of a connection, as handlers see it.
+//!
+//! Knows: how to write to it from any task, within bounds. Does not know: the stream; the connection's task does.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use parking_lot::Mutex;
+use rocketmq_sdk::protocol::code::RequestCode;
+use rocketmq_sdk::protocol::command::{Head, Language, Serialization};
+use rocketmq_sdk::protocol::frame;
+use rocketmq_sdk::protocol::request::Request;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::net::outgoing::Outgoing;
+
+/// The most bytes that may wait for a peer that does not read; with more its connection is closed.
+pub(crate) const MAX_WAITING: usize = 64 * 1024 * 1024;
+
+/// One connected peer.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    /// Tells connections of one node apart; never used twice.
+    pub(crate) id: u64,
+    /// Where the peer is.
+    pub(crate) addr: SocketAddr,
+    /// What other tasks wrote to the peer and its own task has not yet taken.
+    pushed: Mutex<Outgoing>,
+    wake: Notify,
+    closed: CancellationToken,
+    next_opaque: AtomicI32,
+}
+
+impl Peer {
+    pub(crate) fn new(id: u64, addr: SocketAddr) -> Self {
+        Self {
+            id,
+            addr,
+            pushed: Mutex::default(),
+            wake: Notify::new(),
+            closed: CancellationToken::new(),
+            next_opaque: AtomicI32::new(0),
+        }
+    }
+
+    /// Writes to the peer, from whatever task.
+    pub(crate) fn push(&self, write: impl FnOnce(&mut Outgoing)) {
+        let waiting = {
+            let mut pushed = self.pushed.lock();
+            write(&mut pushed);
+            pushed.len()
+        };
+        if waiting > MAX_WAITING {
+            tracing::warn!(peer = %self.addr, waiting, "closing a connection whose peer does not read");
+            self.close();
+        }
+        self.wake.notify_one();
+    }
+
+    /// Sends a request that wants no answer.
+    pub(crate) fn send_oneway<'a, R: Request<'a>>(&self, header: &R) {
+        let opaque = self.next_opaque.fetch_add(1, Ordering::Relaxed);
+        let head = as_java(Head::request(R::CODE, opaque).oneway());
+        self.push(|out| {
+            let encoded =
+                frame::encode_head(out.tail(), Serialization::Json, &head, None, header, 0);
+            if let Err(error) = encoded {
+                tracing::error!(code = %RequestCode(head.code), %error, "a request to a client was not sent");
+            }
+        });
+    }
+
+    /// Ends the connection.
+    pub(crate) fn close(&self) {
+        self.closed.cancel();
+    }
+
+    /// Waits until the connection is to end.
+    pub(crate) async fn closing(&self) {
+        self.closed.cancelled().await;
+    }
+
+    /// Waits until there is something to take.
+    pub(crate) async fn pushed(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Moves what other tasks wrote behind `out`.
+    pub(crate) fn take_pushed(&self, out: &mut Outgoing) {
+        let mut pushed = self.pushed.lock();
+        if !pushed.is_empty() {
+            out.append(&mut pushed);
+        }
+    }
+}
+
+/// Says that it comes from Java, as everything from Apache's brokers does: clients exist that know few other languages.
+pub(crate) const fn as_java(mut head: Head) -> Head {
+    head.language = Language::JAVA;
+    head
+}

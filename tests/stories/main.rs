@@ -1,0 +1,12 @@
+//! Stories: what users do, on a target. The target is the testkit, or a real Apache RocketMQ where `ROCKETMQ_TEST_NAMESRV` names
+//! one (`tests/apache/up` starts it). Every story has topics and groups of its own, so all run side by side on one broker.
+//!
+//! The names begin with the id of the acceptance case (`a_se_01`) or of the fault (`f01`) that a story is about.
+
+mod consuming;
+mod faults;
+mod offsets;
+mod received;
+mod sending;
+mod sharing;
+mod target;

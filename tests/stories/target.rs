@@ -1,0 +1,358 @@
+//! What a story runs on.
+
+use std::collections::HashMap;
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::BytesMut;
+use rocketmq_sdk::protocol::code::{RequestCode, ResponseCode};
+use rocketmq_sdk::protocol::command::{Command, Head, Serialization};
+use rocketmq_sdk::protocol::fields::FieldWriter;
+use rocketmq_sdk::protocol::frame;
+use rocketmq_sdk::{DefaultProducer, PushConsumer};
+use rocketmq_testkit::Cluster;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// How long a story waits for what it expects, before it fails. Long enough for a redelivery by a real broker.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+
+pub struct Target {
+    kind: Kind,
+    /// Makes the names of this story's topics and groups its own.
+    suffix: String,
+}
+
+enum Kind {
+    Testkit(Cluster),
+    Apache {
+        name_server: String,
+        own: Option<OwnApache>,
+    },
+}
+
+/// An Apache RocketMQ that one story may break.
+struct OwnApache {
+    dir: tempfile::TempDir,
+}
+
+impl Target {
+    /// A target that the story must leave as it is.
+    pub async fn shared() -> Self {
+        match env::var("ROCKETMQ_TEST_NAMESRV") {
+            Ok(name_server) => Self::of(Kind::Apache {
+                name_server,
+                own: None,
+            }),
+            Err(_) => Self::testkit().await,
+        }
+    }
+
+    /// A target whose servers the story may stop and start.
+    pub async fn own() -> Self {
+        match env::var("ROCKETMQ_TEST_NAMESRV") {
+            Ok(_) => Self::own_apache().await,
+            Err(_) => Self::testkit().await,
+        }
+    }
+
+    async fn testkit() -> Self {
+        Self::of(Kind::Testkit(
+            Cluster::start().await.expect("start a cluster"),
+        ))
+    }
+
+    async fn own_apache() -> Self {
+        let dir = tempfile::tempdir().expect("make a folder");
+        let mut up = script("up", dir.path());
+        up.arg("--free-ports");
+        if let Ok(version) = env::var("ROCKETMQ_TEST_VERSION") {
+            up.args(["--version", &version]);
+        }
+        let printed = run(up).await;
+        let name_server = printed
+            .lines()
+            .rev()
+            .find_map(|line| line.strip_prefix("NAMESRV_ADDR="))
+            .expect("an address");
+        Self::of(Kind::Apache {
+            name_server: name_server.to_owned(),
+            own: Some(OwnApache { dir }),
+        })
+    }
+
+    fn of(kind: Kind) -> Self {
+        static STORIES: AtomicU32 = AtomicU32::new(0);
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("after 1970")
+            .as_millis();
+        let suffix = format!("{now}_{}", STORIES.fetch_add(1, Ordering::Relaxed));
+        Self { kind, suffix }
+    }
+
+    pub fn name_server(&self) -> &str {
+        match &self.kind {
+            Kind::Testkit(cluster) => cluster.name_server_addr(),
+            Kind::Apache { name_server, .. } => name_server,
+        }
+    }
+
+    /// Whether time can be turned here, and faults can be asked for.
+    pub fn is_testkit(&self) -> bool {
+        matches!(self.kind, Kind::Testkit(_))
+    }
+
+    /// The version of the broker, where it is a real one.
+    pub fn is_apache_4(&self) -> bool {
+        !self.is_testkit()
+            && env::var("ROCKETMQ_TEST_VERSION").is_ok_and(|version| version.starts_with('4'))
+    }
+
+    /// A name that no other story has.
+    pub fn name(&self, base: &str) -> String {
+        format!("{base}_{}", self.suffix)
+    }
+
+    /// A new topic with this many queues on every broker.
+    pub async fn topic(&self, base: &str, queues: i32) -> String {
+        let topic = self.name(base);
+        for addr in self.brokers().await {
+            let answer = ask(&addr, RequestCode::UPDATE_AND_CREATE_TOPIC, |fields| {
+                fields.put("topic", &topic);
+                fields.put("defaultTopic", "TBW102");
+                fields.put_number("readQueueNums", queues.into());
+                fields.put_number("writeQueueNums", queues.into());
+                fields.put_number("perm", 6);
+                fields.put("topicFilterType", "SINGLE_TAG");
+                fields.put_number("topicSysFlag", 0);
+                fields.put("order", "false");
+            })
+            .await;
+            assert_eq!(
+                answer.response_code(),
+                ResponseCode::SUCCESS,
+                "{:?}",
+                answer.remark
+            );
+        }
+        self.wait_for_route(&topic).await;
+        topic
+    }
+
+    /// A producer of a group of its own.
+    pub async fn producer(&self) -> DefaultProducer {
+        let started = DefaultProducer::builder(self.name("producers"))
+            .name_server(self.name_server())
+            .start()
+            .await;
+        started.expect("start a producer")
+    }
+
+    /// A builder for a member of a group, with the target's name server.
+    pub fn consumer(&self, group: &str) -> rocketmq_sdk::PushConsumerBuilder {
+        PushConsumer::builder(group).name_server(self.name_server())
+    }
+
+    /// Lets time pass for the broker, where that can be done; a real one takes its own.
+    pub fn turn(&self, by: Duration) {
+        if let Kind::Testkit(cluster) = &self.kind {
+            cluster.clock().advance(by);
+        }
+    }
+
+    /// Ends the broker as a crash would.
+    pub async fn kill_broker(&self) {
+        match &self.kind {
+            Kind::Testkit(cluster) => cluster.broker("broker-a").kill().await,
+            Kind::Apache { own, .. } => {
+                own.as_ref()
+                    .expect("a target of its own")
+                    .down(&["--kill", "broker-a"])
+                    .await
+            }
+        }
+    }
+
+    pub async fn start_broker(&self) {
+        match &self.kind {
+            Kind::Testkit(cluster) => cluster
+                .broker("broker-a")
+                .restart()
+                .await
+                .expect("restart the broker"),
+            Kind::Apache { own, .. } => {
+                own.as_ref()
+                    .expect("a target of its own")
+                    .up(&["broker-a"])
+                    .await
+            }
+        }
+    }
+
+    pub async fn stop_name_server(&self) {
+        match &self.kind {
+            Kind::Testkit(cluster) => cluster.name_server().stop().await,
+            Kind::Apache { own, .. } => {
+                own.as_ref()
+                    .expect("a target of its own")
+                    .down(&["namesrv"])
+                    .await
+            }
+        }
+    }
+
+    pub async fn start_name_server(&self) {
+        match &self.kind {
+            Kind::Testkit(cluster) => cluster
+                .name_server()
+                .start()
+                .await
+                .expect("start the name server"),
+            Kind::Apache { own, .. } => {
+                own.as_ref()
+                    .expect("a target of its own")
+                    .up(&["namesrv"])
+                    .await
+            }
+        }
+    }
+
+    async fn brokers(&self) -> Vec<String> {
+        let answer = ask(
+            self.name_server(),
+            RequestCode::GET_BROKER_CLUSTER_INFO,
+            |_| {},
+        )
+        .await;
+        let text = rocketmq_sdk::protocol::java_json::to_standard(&answer.body)
+            .expect("JSON")
+            .into_owned();
+        let info: serde_json::Value = serde_json::from_slice(&text).expect("cluster information");
+        let table = info["brokerAddrTable"].as_object().expect("brokers");
+        table
+            .values()
+            .filter_map(|broker| broker["brokerAddrs"]["0"].as_str())
+            .map(str::to_owned)
+            .collect()
+    }
+
+    async fn wait_for_route(&self, topic: &str) {
+        let until = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let answer = ask(
+                self.name_server(),
+                RequestCode::GET_ROUTEINFO_BY_TOPIC,
+                |fields| fields.put("topic", topic),
+            )
+            .await;
+            if answer.response_code() == ResponseCode::SUCCESS {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < until, "no route of {topic}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl OwnApache {
+    async fn up(&self, args: &[&str]) {
+        let mut command = script("up", self.dir.path());
+        command.args(args);
+        run(command).await;
+    }
+
+    async fn down(&self, args: &[&str]) {
+        let mut command = script("down", self.dir.path());
+        command.args(args);
+        run(command).await;
+    }
+}
+
+impl Drop for OwnApache {
+    fn drop(&mut self) {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/apache/down");
+        let ended = std::process::Command::new(script)
+            .arg("--dir")
+            .arg(self.dir.path())
+            .arg("--kill")
+            .status();
+        assert!(
+            ended.is_ok_and(|status| status.success()) || std::thread::panicking(),
+            "stop the servers"
+        );
+    }
+}
+
+fn script(name: &str, dir: &Path) -> tokio::process::Command {
+    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests/apache", name]
+        .iter()
+        .collect();
+    let mut command = tokio::process::Command::new(path);
+    command.arg("--dir").arg(dir);
+    command
+}
+
+async fn run(mut command: tokio::process::Command) -> String {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .expect("run a script");
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success(),
+        "{command:?}: {printed}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    printed
+}
+
+/// One request on a connection of its own, without the client.
+pub async fn ask(
+    addr: &str,
+    code: RequestCode,
+    fields: impl FnOnce(&mut FieldWriter<'_>),
+) -> Command {
+    let mut stream = TcpStream::connect(addr).await.expect("connect");
+    let mut buffer = BytesMut::new();
+    let head = Head::request(code, 1);
+    frame::encode_with(&mut buffer, Serialization::Json, &head, None, 0, fields)
+        .expect("a small frame");
+    stream.write_all(&buffer).await.expect("write");
+    buffer.clear();
+    loop {
+        if let Some(answer) = frame::decode(&mut buffer).expect("a frame") {
+            return answer;
+        }
+        assert_ne!(
+            stream.read_buf(&mut buffer).await.expect("read"),
+            0,
+            "{addr} closed the connection"
+        );
+    }
+}
+
+/// How many messages each broker's queues of a topic hold, from the broker's own offsets.
+pub async fn stored(target: &Target, topic: &str, queues: i32) -> i64 {
+    let mut sum = 0;
+    for addr in target.brokers().await {
+        for queue in 0..queues {
+            let answer = ask(&addr, RequestCode::GET_MAX_OFFSET, |fields| {
+                fields.put("topic", topic);
+                fields.put_number("queueId", queue.into());
+            })
+            .await;
+            let fields: HashMap<_, _> = answer
+                .fields
+                .iter()
+                .map(|field| field.expect("a field"))
+                .collect();
+            sum += fields["offset"].parse::<i64>().expect("an offset");
+        }
+    }
+    sum
+}
