@@ -70,7 +70,10 @@ impl Source {
         let uses = (0..self.tokens.len()).filter(|&at| self.tokens[at].is("use"));
         let leaves = uses.flat_map(|at| self.tree(at + 1).0);
         let inside = leaves.filter_map(|leaf| {
-            let mut path = leaf.path.into_iter().skip_while(|s| ["crate", "self"].contains(s));
+            let mut path = leaf
+                .path
+                .into_iter()
+                .skip_while(|s| ["crate", "self"].contains(s));
             Some((leaf.name, path.next()?))
         });
         inside.collect()
@@ -96,7 +99,10 @@ impl Source {
                     let module: Vec<_> =
                         module.chain(inline.iter().map(|(name, _)| *name)).collect();
                     let line = self.tokens[at].line;
-                    found.extend(leaves.iter().map(|l| Import { path: resolve(&module, &l.path), line }));
+                    found.extend(leaves.iter().map(|l| Import {
+                        path: resolve(&module, &l.path),
+                        line,
+                    }));
                     at = end;
                     continue;
                 }
@@ -167,8 +173,24 @@ impl Source {
             }
             match self.word(at + 1) {
                 "::" => at += 2,
-                "as" => return (vec![Leaf { path, name: self.word(at + 2) }], at + 3),
-                _ => return (vec![Leaf { name: path.last().copied().unwrap_or(""), path }], at + 1),
+                "as" => {
+                    return (
+                        vec![Leaf {
+                            path,
+                            name: self.word(at + 2),
+                        }],
+                        at + 3,
+                    );
+                }
+                _ => {
+                    return (
+                        vec![Leaf {
+                            name: path.last().copied().unwrap_or(""),
+                            path,
+                        }],
+                        at + 1,
+                    );
+                }
             }
         }
     }
