@@ -61,6 +61,10 @@ codes! {
         UPDATE_CONSUMER_OFFSET = 15,
         /// Create or change a topic on one broker.
         UPDATE_AND_CREATE_TOPIC = 17,
+        /// Ask for all topics of one broker.
+        GET_ALL_TOPIC_CONFIG = 21,
+        /// Ask how a broker is doing.
+        GET_BROKER_RUNTIME_INFO = 28,
         /// Find the offset of a queue at a time.
         SEARCH_OFFSET_BY_TIMESTAMP = 29,
         /// Ask for the offset behind a queue's last message.

@@ -44,14 +44,6 @@ impl Offsets {
             .collect()
     }
 
-    /// The groups that have committed offsets of a topic.
-    pub(crate) fn groups_of(&self, topic: &str) -> Vec<&str> {
-        self.topics
-            .get(topic)
-            .map(|groups| groups.keys().map(|group| &**group).collect())
-            .unwrap_or_default()
-    }
-
     /// Forgets a topic.
     pub(crate) fn delete_topic(&mut self, topic: &str) {
         self.topics.remove(topic);
@@ -81,7 +73,6 @@ mod tests {
         assert_eq!(offsets.get("t", "g", 0), Some(5));
         assert_eq!(offsets.get("t", "g", 1), None);
         assert_eq!(offsets.topics_of("g"), ["t"]);
-        assert_eq!(offsets.groups_of("u"), ["h"]);
         offsets.delete_group("g");
         offsets.delete_topic("u");
         assert_eq!(offsets.get("t", "g", 0), None);
