@@ -153,6 +153,10 @@ codes! {
         SEND_REPLY_MESSAGE_V2 = 325,
         /// A broker hands a reply to the client that asked.
         PUSH_REPLY_MESSAGE_TO_CLIENT = 326,
+        /// Ask for one topic of one broker.
+        GET_TOPIC_CONFIG = 351,
+        /// Ask for one consumer group of one broker.
+        GET_SUBSCRIPTIONGROUP_CONFIG = 352,
         /// Pull for a lite-pull consumer.
         LITE_PULL_MESSAGE = 361,
         /// Take a timer message back before it is due.

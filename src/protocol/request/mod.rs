@@ -22,6 +22,7 @@ pub mod send_message;
 pub mod send_message_v1;
 pub mod subscription_group;
 pub mod topic_configs;
+pub mod topic_consumers;
 pub mod topic_list;
 pub mod topic_stats;
 pub mod unregister_client;

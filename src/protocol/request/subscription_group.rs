@@ -1,5 +1,5 @@
-//! UPDATE_AND_CREATE_SUBSCRIPTIONGROUP (200), GET_ALL_SUBSCRIPTIONGROUP_CONFIG (201) and DELETE_SUBSCRIPTIONGROUP (207): the consumer
-//! groups that a broker knows.
+//! UPDATE_AND_CREATE_SUBSCRIPTIONGROUP (200), GET_ALL_SUBSCRIPTIONGROUP_CONFIG (201), DELETE_SUBSCRIPTIONGROUP (207) and
+//! GET_SUBSCRIPTIONGROUP_CONFIG (352): the consumer groups that a broker knows.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -27,6 +27,20 @@ header! {
 
 impl<'a> Request<'a> for GetGroups {
     const CODE: RequestCode = RequestCode::GET_ALL_SUBSCRIPTIONGROUP_CONFIG;
+}
+
+header! {
+    /// Asks for one group, which is made if there is none. The body of the answer is a [`GroupConfig`].
+    pub struct GetGroup<'a> {
+        /// The group.
+        group: Cow<'a, str> = "group",
+        /// The broker's name (5.x).
+        broker_name: Option<Cow<'a, str>> = "bname",
+    }
+}
+
+impl<'a> Request<'a> for GetGroup<'a> {
+    const CODE: RequestCode = RequestCode::GET_SUBSCRIPTIONGROUP_CONFIG;
 }
 
 header! {

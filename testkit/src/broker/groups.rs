@@ -135,6 +135,14 @@ impl Groups {
         self.consumers.get(group)
     }
 
+    /// The consumer groups that read a topic now.
+    pub(crate) fn reading(&self, topic: &str) -> impl Iterator<Item = &str> {
+        self.consumers
+            .iter()
+            .filter(move |(_, group)| group.subscriptions.contains_key(topic))
+            .map(|(name, _)| &**name)
+    }
+
     /// A producer group's members.
     pub(crate) fn producers(&self, group: &str) -> Option<&BTreeMap<u64, Member>> {
         self.producers.get(group)

@@ -44,6 +44,14 @@ impl Offsets {
             .collect()
     }
 
+    /// The groups that have committed offsets of a topic.
+    pub(crate) fn groups_of(&self, topic: &str) -> impl Iterator<Item = &str> {
+        let groups = self.topics.get(topic);
+        groups
+            .into_iter()
+            .flat_map(|groups| groups.keys().map(|group| &**group))
+    }
+
     /// Forgets a topic.
     pub(crate) fn delete_topic(&mut self, topic: &str) {
         self.topics.remove(topic);
@@ -73,6 +81,7 @@ mod tests {
         assert_eq!(offsets.get("t", "g", 0), Some(5));
         assert_eq!(offsets.get("t", "g", 1), None);
         assert_eq!(offsets.topics_of("g"), ["t"]);
+        assert_eq!(offsets.groups_of("u").collect::<Vec<_>>(), ["h"]);
         offsets.delete_group("g");
         offsets.delete_topic("u");
         assert_eq!(offsets.get("t", "g", 0), None);

@@ -14,6 +14,7 @@ mod send_back;
 mod send_message;
 mod subscription_group;
 mod topic_configs;
+mod topic_consumers;
 mod topic_stats;
 mod unregister_client;
 mod view_message;
@@ -43,7 +44,10 @@ pub(super) fn handle(broker: &mut Broker, call: &mut Call<'_>) -> Result<(), Ref
         RequestCode::GET_CONSUMER_LIST_BY_GROUP => consumer_list::handle(broker, call),
         RequestCode::CONSUMER_SEND_MSG_BACK => send_back::handle(broker, call),
         RequestCode::UPDATE_AND_CREATE_TOPIC => create_topic::handle(broker, call),
-        RequestCode::GET_ALL_TOPIC_CONFIG => topic_configs::handle(broker, call),
+        RequestCode::GET_ALL_TOPIC_CONFIG => topic_configs::all(broker, call),
+        RequestCode::GET_TOPIC_CONFIG => topic_configs::one(broker, call),
+        RequestCode::QUERY_TOPIC_CONSUME_BY_WHO => topic_consumers::handle(broker, call),
+        RequestCode::GET_SUBSCRIPTIONGROUP_CONFIG => subscription_group::get(broker, call),
         RequestCode::GET_TOPIC_STATS_INFO => topic_stats::handle(broker, call),
         RequestCode::DELETE_TOPIC_IN_BROKER => delete_topic::handle(broker, call),
         RequestCode::GET_BROKER_RUNTIME_INFO => runtime_info::handle(broker, call),

@@ -1,8 +1,11 @@
-//! UPDATE_AND_CREATE_SUBSCRIPTIONGROUP (200), GET_ALL_SUBSCRIPTIONGROUP_CONFIG (201) and DELETE_SUBSCRIPTIONGROUP (207).
+//! UPDATE_AND_CREATE_SUBSCRIPTIONGROUP (200), GET_ALL_SUBSCRIPTIONGROUP_CONFIG (201), DELETE_SUBSCRIPTIONGROUP (207) and
+//! GET_SUBSCRIPTIONGROUP_CONFIG (352).
 
 use rocketmq_sdk::protocol::code::ResponseCode;
 use rocketmq_sdk::protocol::request::register_broker::DataVersion;
-use rocketmq_sdk::protocol::request::subscription_group::{DeleteGroup, GroupConfig, GroupsBody};
+use rocketmq_sdk::protocol::request::subscription_group::{
+    DeleteGroup, GetGroup, GroupConfig, GroupsBody,
+};
 
 use crate::broker::{Broker, names};
 use crate::net::call::{Call, Refusal};
@@ -16,6 +19,17 @@ pub(super) fn put(broker: &mut Broker, call: &mut Call<'_>) -> Result<(), Refusa
     }
     call.done();
     Ok(())
+}
+
+pub(super) fn get(broker: &mut Broker, call: &mut Call<'_>) -> Result<(), Refusal> {
+    let request: GetGroup<'_> = call.header()?;
+    let Some(config) = broker.groups.config(&request.group) else {
+        return Err(Refusal::new(
+            ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST,
+            "No group in this broker",
+        ));
+    };
+    call.answer_json(config)
 }
 
 pub(super) fn list(broker: &mut Broker, call: &mut Call<'_>) -> Result<(), Refusal> {
