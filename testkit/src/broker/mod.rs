@@ -1,7 +1,7 @@
 //! The broker: keeps messages, hands them out, and knows who is in which group.
 //!
 //! All state is in one [`Broker`], behind one lock, which a connection's task takes once for all requests that arrived together.
-//! Handlers are plain functions on that state, one file per request code in `handle`. What waits - held pulls, delayed messages,
+//! Handlers are plain functions on that state, one file per kind of request in `handle`. What waits - held pulls, delayed messages,
 //! the expiry of members - is an entry in the one timer queue.
 
 mod arrival;

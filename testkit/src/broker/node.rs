@@ -11,7 +11,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::broker::registrar::Registrar;
-use crate::broker::{BrokerConfig, BrokerService};
+use crate::broker::{BrokerConfig, BrokerService, names};
 use crate::clock::Clock;
 use crate::net::network::Network;
 use crate::net::server::{Bound, Server};
@@ -48,6 +48,10 @@ impl BrokerNode {
         addr: SocketAddr,
         clock: Clock,
     ) -> io::Result<Self> {
+        for name in [&config.name, &config.cluster] {
+            names::check_topic(name)
+                .map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why.to_string()))?;
+        }
         let bound = Bound::new(network.clone(), addr)?;
         let name = config.name.clone();
         let name_servers = config.name_servers.len();
