@@ -59,6 +59,9 @@ impl Cluster {
     ///
     /// # Errors
     /// No port could be taken.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends what was started.
     pub async fn start() -> io::Result<Self> {
         Self::builder().start().await
     }
@@ -202,6 +205,9 @@ impl ClusterBuilder {
     ///
     /// # Errors
     /// No port could be taken, or a topic's name or number of queues is illegal.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends what was started.
     pub async fn start(self) -> io::Result<Cluster> {
         if !(1..=MAX_BROKERS).contains(&self.brokers) {
             let reason = format!("a cluster has 1 to {MAX_BROKERS} brokers");
@@ -291,6 +297,9 @@ impl NameServerHandle {
     }
 
     /// Closes its connections and takes no more. It forgets the brokers with that, but not its key-value entries.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not keep it from ending.
     pub async fn stop(&self) {
         self.server.stop().await;
     }
@@ -327,11 +336,17 @@ impl BrokerHandle {
     }
 
     /// Ends it as a crash does: its connections are reset and nobody is told. It keeps its messages, topics and committed offsets.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not keep it from ending.
     pub async fn kill(&self) {
         self.node.kill().await;
     }
 
     /// Ends it in order: it unregisters, and what waits to be written is written before its connections are closed.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends it as [`kill`](Self::kill) does.
     pub async fn stop(&self) {
         self.node.stop().await;
     }
@@ -341,6 +356,9 @@ impl BrokerHandle {
     ///
     /// # Errors
     /// It cannot listen.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves it ended, or started and about to register.
     pub async fn restart(&self) -> io::Result<()> {
         self.node.stop().await;
         self.node.start().await

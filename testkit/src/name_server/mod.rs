@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use rocketmq_sdk::protocol::code::RequestCode;
 use rocketmq_sdk::protocol::command::Command;
 
-use crate::net::Service;
+use crate::net::Serve;
 use crate::net::call::{AnswerFormat, Call, Refusal};
 use crate::net::outgoing::Outgoing;
 use crate::net::peer::Peer;
@@ -47,7 +47,7 @@ impl NameServer {
     }
 }
 
-impl Service for NameServer {
+impl Serve for NameServer {
     fn serve(&self, peer: &Arc<Peer>, requests: &[Command], out: &mut Outgoing) {
         let mut state = self.state.lock();
         for request in requests {

@@ -30,11 +30,7 @@ pub(super) fn handle(broker: &mut Broker, call: &mut Call<'_>) -> Result<(), Ref
             .get(topic)
             .map_or(0, |topic| topic.config.read_queue_nums);
         for queue_id in 0..queues {
-            let queue = MessageQueue {
-                topic: topic.to_owned(),
-                broker_name: broker.config.name.clone(),
-                queue_id,
-            };
+            let queue = MessageQueue::new(topic, &*broker.config.name, queue_id);
             offset_table.insert(queue, broker.group_offset(group, topic, queue_id));
         }
     }

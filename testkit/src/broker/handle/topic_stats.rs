@@ -15,11 +15,7 @@ pub(super) fn handle(broker: &mut Broker, call: &mut Call<'_>) -> Result<(), Ref
     };
     let offset_table = (0..topic.queues())
         .map(|queue_id| {
-            let queue = MessageQueue {
-                topic: request.topic.to_string(),
-                broker_name: broker.config.name.clone(),
-                queue_id,
-            };
+            let queue = MessageQueue::new(&*request.topic, &*broker.config.name, queue_id);
             (queue, broker.topic_offset(&request.topic, queue_id))
         })
         .collect();
