@@ -122,12 +122,13 @@ impl DefaultProducerBuilder {
         self
     }
 
-    /// Starts the producer: asks a name server for the routes of its topics, and makes itself known to their brokers.
+    /// Starts the producer. Where topics were named, it asks a name server for their routes and makes itself known to their
+    /// brokers; else it connects when the first message is sent.
     ///
     /// # Errors
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput): the group or a setting breaks a rule, no name server is set, or the
     /// shared client has a producer of this group already. [`NameServer`](crate::ErrorKind::NameServer),
-    /// [`Timeout`](crate::ErrorKind::Timeout): no name server answers; that takes no longer than the client's request timeout.
+    /// [`Timeout`](crate::ErrorKind::Timeout): topics were named, and no name server answered within the client's request timeout.
     /// [`Closed`](crate::ErrorKind::Closed): the shared client has been shut down.
     ///
     /// # Cancel safety
@@ -138,15 +139,14 @@ impl DefaultProducerBuilder {
             Some(client) => (client, false),
             None => (self.own.start().await?, true),
         };
-        // One question at least: whether a name server is there should not come out with the first message.
-        let asked = match self.topics.as_slice() {
-            [] => std::slice::from_ref(&self.settings.default_topic),
-            topics => topics,
-        };
         let deadline = client.request_deadline();
-        try_join_all(asked.iter().map(|topic| client.route(topic, deadline)))
-            .await
-            .map_err(|error| error.target(format!("group {}", self.settings.group)))?;
+        try_join_all(
+            self.topics
+                .iter()
+                .map(|topic| client.route(topic, deadline)),
+        )
+        .await
+        .map_err(|error| error.target(format!("group {}", self.settings.group)))?;
         let known_at_once = !self.topics.is_empty();
         let producer = DefaultProducer::open(client, owns_client, self.settings, self.topics)?;
         if known_at_once {

@@ -177,8 +177,8 @@ enum Report {
 }
 
 impl Accepted {
-    fn new(send: SendFuture, topic: Arc<str>, room: Option<Room>, report: Report) -> Self {
-        let in_flight = send.in_flight();
+    fn new(mut send: SendFuture, topic: Arc<str>, room: Option<Room>, report: Report) -> Self {
+        let in_flight = send.take_in_flight();
         Self {
             send,
             topic,

@@ -32,8 +32,8 @@ pub(super) struct Job {
     born_timestamp: i64,
     /// Whether it was tried to make the body smaller.
     packed: bool,
-    /// Lets a shutdown wait for it.
-    _in_flight: TaskTrackerToken,
+    /// Lets a shutdown wait for it, where nobody else does.
+    _in_flight: Option<TaskTrackerToken>,
 }
 
 /// A request that was sent and is not answered.
@@ -55,7 +55,7 @@ impl Job {
         shared: Arc<Shared>,
         mut message: Message,
         budget: Budget,
-        in_flight: TaskTrackerToken,
+        in_flight: Option<TaskTrackerToken>,
     ) -> Self {
         let born_timestamp = shared.client.now_millis();
         let mut buffer = [0; ids::MAX_LEN];

@@ -69,7 +69,8 @@ struct Draft {
 /// A send that a shutdown waits for.
 struct Admission {
     began: Instant,
-    in_flight: TaskTrackerToken,
+    /// Taken by whoever reports the outcome, if that is not the future itself.
+    in_flight: Option<TaskTrackerToken>,
 }
 
 /// A send whose first attempt is out.
@@ -229,13 +230,13 @@ impl SendFuture {
         self.state = State::Refused(error);
     }
 
-    /// A token that keeps a shutdown waiting for as long as this send does.
-    pub(super) fn in_flight(&self) -> Option<TaskTrackerToken> {
-        match &self.state {
+    /// The token that keeps a shutdown waiting, to be held until the outcome is reported.
+    pub(super) const fn take_in_flight(&mut self) -> Option<TaskTrackerToken> {
+        match &mut self.state {
             State::New(Draft {
                 admission: Some(admission),
                 ..
-            }) => Some(admission.in_flight.clone()),
+            }) => admission.in_flight.take(),
             _ => None,
         }
     }
@@ -266,7 +267,10 @@ impl Draft {
             validate::queue(OPERATION, message, queue)?;
         }
         let began = Instant::now();
-        self.admission = Some(Admission { began, in_flight });
+        self.admission = Some(Admission {
+            began,
+            in_flight: Some(in_flight),
+        });
         Ok(began)
     }
 
