@@ -2,7 +2,8 @@
 //!
 //! `cargo bench --bench load -- WORKLOAD --namesrv A --topic T --count N --body BYTES --conc C --warmup W`. Workloads: `sync1` (one in
 //! flight), `conc` (C tasks), `async` (callbacks, C in flight), `oneway` (bursts of 5,000 with one acknowledged send behind each),
-//! `drain` (a push consumer reads N messages that are there), `e2e` (500 messages a second, timed at the listener). The line has
+//! `drain` (a push consumer reads N messages that are there), `e2e` (500 messages a second, timed at the listener), `start` (N times: an
+//! embedded cluster, then a producer up to its first acknowledged send; needs no servers). The line has
 //! the CPU time of this process in the measured part, its peak memory, and the broker's CPU time where `BROKER_PID` names it.
 //! The runtime has one thread unless `LOAD_THREADS` says otherwise.
 
@@ -67,6 +68,7 @@ async fn run(args: &Args) -> Outcome<Numbers> {
     match &*args.workload {
         "drain" => drain(args).await,
         "e2e" => end_to_end(args).await,
+        "start" => start(args).await,
         workload => {
             let load = Load::start(args).await?;
             if args.warmup > 0 {
@@ -365,6 +367,28 @@ async fn end_to_end(args: &Args) -> Outcome<Numbers> {
     numbers.first_ack_ms = load.first_ack_ms;
     load.producer.shutdown().await?;
     consumer.shutdown().await?;
+    Ok(numbers)
+}
+
+/// The time from a producer's start to its first acknowledged send; the cluster's own start as `cluster_p50_us`.
+async fn start(args: &Args) -> Outcome<Numbers> {
+    let (mut clusters, mut first_sends) = (Vec::new(), Vec::new());
+    let measured = Measured::begin();
+    for _ in 0..args.count {
+        let begun = Instant::now();
+        let cluster = rocketmq_testkit::Cluster::start().await?;
+        clusters.push(begun.elapsed().as_micros());
+        let begun = Instant::now();
+        let producer = DefaultProducer::builder("starter").name_server(cluster.name_server_addr()).start().await?;
+        producer.send(Message::new(&*args.topic, "first")).await?;
+        first_sends.push(begun.elapsed().as_nanos() as u64);
+        producer.shutdown().await?;
+        cluster.shutdown().await;
+    }
+    clusters.sort_unstable();
+    let mut numbers = measured.end(args.count, first_sends);
+    let median = clusters.get(clusters.len() / 2).copied().unwrap_or(0);
+    numbers.extra = format!(",\"cluster_p50_us\":{median},\"cluster_max_us\":{}", clusters.last().copied().unwrap_or(0));
     Ok(numbers)
 }
 
