@@ -4,7 +4,6 @@ use rocketmq_sdk::protocol::code::ResponseCode;
 use rocketmq_sdk::protocol::message::{
     OffsetMessageId, Properties, SysFlag, ids, properties, property_names,
 };
-use rocketmq_sdk::protocol::request::route::Permission;
 use rocketmq_sdk::protocol::request::send_message::{SendMessage, SendMessageResponse};
 use rocketmq_sdk::protocol::request::send_message_v1::SendMessageV1;
 
@@ -183,10 +182,7 @@ impl Broker {
             let remark = format!("Sending message to topic[{name}] is forbidden.");
             return Err(Refusal::new(ResponseCode::NO_PERMISSION, remark));
         }
-        if !Permission(topic.config.perm).can_write() {
-            let remark = format!("the topic[{name}] sending message is forbidden");
-            return Err(Refusal::new(ResponseCode::NO_PERMISSION, remark));
-        }
+        // The topic's permission is for clients to heed: Apache RocketMQ stores the message, too.
         Ok(topic)
     }
 
