@@ -2,6 +2,7 @@
 
 mod client;
 mod config;
+mod consumer;
 pub mod environment;
 mod error;
 mod message;
@@ -11,5 +12,6 @@ mod transport;
 
 pub use client::{Client, ClientBuilder};
 pub use config::ClientConfig;
+pub use consumer::{AllocateStrategy, Average};
 pub use error::{Delivery, Error, ErrorKind, Result};
 pub use message::{Message, MessageBuilder, MessageExt, MessageQueue};

@@ -3,6 +3,7 @@
 //! Knows: which groups live here, which brokers have to hear of them, and how a request code becomes an async function. Does
 //! not know: how a message is sent or consumed.
 
+mod budget;
 mod builder;
 mod heartbeat;
 mod inbound;
@@ -25,6 +26,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::message::UniqueIdGenerator;
 use crate::route::{NameServers, Route, Routes};
 
+pub(crate) use budget::{Allowance, Budget, Reservation};
 pub use builder::ClientBuilder;
 pub(crate) use registry::{Member, MemberKind, Registration};
 pub(crate) use rpc::Rpc;
