@@ -21,8 +21,17 @@ async fn send_tagged(target: &Target, topic: &str, tags: &[Option<&str>]) {
     producer.shutdown().await.unwrap();
 }
 
-async fn start(target: &Target, group: &str, topic: &str, tags: &str, received: &Received) -> PushConsumer {
-    let consumer = target.consumer(group).subscribe(topic, tags).consume_from(ConsumeFromWhere::FirstOffset);
+async fn start(
+    target: &Target,
+    group: &str,
+    topic: &str,
+    tags: &str,
+    received: &Received,
+) -> PushConsumer {
+    let consumer = target
+        .consumer(group)
+        .subscribe(topic, tags)
+        .consume_from(ConsumeFromWhere::FirstOffset);
     let consumer = consumer.listener_with(received.clone(), |received, messages| async move {
         received.add(messages);
         ConsumeStatus::CONSUME_SUCCESS
@@ -38,9 +47,16 @@ async fn a_pc_04_a_subscription_of_everything_gets_everything_once() {
     let consumer = start(&target, &target.name("all"), &topic, "*", &received).await;
     let producer = target.producer().await;
     for at in 0..40 {
-        producer.send(Message::new(&*topic, format!("m{at}"))).await.unwrap();
+        producer
+            .send(Message::new(&*topic, format!("m{at}")))
+            .await
+            .unwrap();
     }
-    received.wait(&target, "40 messages came", |received| received.bodies() == numbered("m", 40)).await;
+    received
+        .wait(&target, "40 messages came", |received| {
+            received.bodies() == numbered("m", 40)
+        })
+        .await;
     assert_eq!(received.count(), 40);
     consumer.shutdown().await.unwrap();
     producer.shutdown().await.unwrap();
@@ -50,17 +66,28 @@ async fn a_pc_04_a_subscription_of_everything_gets_everything_once() {
 async fn a_pc_05_06_08_tags_choose_messages() {
     let target = Target::shared().await;
     let topic = target.topic("tags", 2).await;
-    send_tagged(&target, &topic, &[Some("A"), Some("B"), Some("C"), None, Some("a"), Some("A")]).await;
-    for (at, (expression, wanted)) in
-        [("A", vec!["A0", "A5"]), (" A||  B ", vec!["A0", "A5", "B1"]), ("A||B||X", vec!["A0", "A5", "B1"]), ("a", vec!["a4"])]
-            .into_iter()
-            .enumerate()
+    send_tagged(
+        &target,
+        &topic,
+        &[Some("A"), Some("B"), Some("C"), None, Some("a"), Some("A")],
+    )
+    .await;
+    for (at, (expression, wanted)) in [
+        ("A", vec!["A0", "A5"]),
+        (" A||  B ", vec!["A0", "A5", "B1"]),
+        ("A||B||X", vec!["A0", "A5", "B1"]),
+        ("a", vec!["a4"]),
+    ]
+    .into_iter()
+    .enumerate()
     {
         let received = Received::default();
         let group = target.name(&format!("tags{at}"));
         let consumer = start(&target, &group, &topic, expression, &received).await;
         let wanted: BTreeSet<String> = wanted.into_iter().map(str::to_owned).collect();
-        received.wait(&target, expression, |received| received.bodies() == wanted).await;
+        received
+            .wait(&target, expression, |received| received.bodies() == wanted)
+            .await;
         assert_eq!(received.count(), wanted.len());
         consumer.shutdown().await.unwrap();
     }
@@ -70,18 +97,30 @@ async fn a_pc_05_06_08_tags_choose_messages() {
 async fn a_pc_07_tags_with_one_hash_code_are_told_apart() {
     let target = Target::shared().await;
     let topic = target.topic("collide", 1).await;
-    send_tagged(&target, &topic, &[Some("AaAa"), Some("BBBB"), Some("AaBB"), Some("BBBB")]).await;
+    send_tagged(
+        &target,
+        &topic,
+        &[Some("AaAa"), Some("BBBB"), Some("AaBB"), Some("BBBB")],
+    )
+    .await;
     let received = Received::default();
     let consumer = start(&target, &target.name("collide"), &topic, "BBBB", &received).await;
-    received.wait(&target, "both came", |received| received.count() >= 2).await;
-    assert_eq!(received.bodies(), BTreeSet::from(["BBBB1".to_owned(), "BBBB3".to_owned()]));
+    received
+        .wait(&target, "both came", |received| received.count() >= 2)
+        .await;
+    assert_eq!(
+        received.bodies(),
+        BTreeSet::from(["BBBB1".to_owned(), "BBBB3".to_owned()])
+    );
     consumer.shutdown().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_pc_02_a_consumer_that_cannot_work_does_not_start() {
     let target = Target::shared().await;
-    let listen = |builder: rocketmq_sdk::PushConsumerBuilder| builder.listener(|_| async { ConsumeStatus::CONSUME_SUCCESS });
+    let listen = |builder: rocketmq_sdk::PushConsumerBuilder| {
+        builder.listener(|_| async { ConsumeStatus::CONSUME_SUCCESS })
+    };
     let cases = [
         listen(target.consumer("").subscribe("t", "*")),
         listen(target.consumer("a b").subscribe("t", "*")),
@@ -103,9 +142,12 @@ async fn a_pc_03_a_topic_that_comes_later_is_found() {
     let topic = target.name("later");
     let received = Received::default();
     let config = rocketmq_sdk::ClientConfig::default().name_server(target.name_server());
-    let client = rocketmq_sdk::Client::builder().config(config.route_interval(Duration::from_millis(300)));
+    let client =
+        rocketmq_sdk::Client::builder().config(config.route_interval(Duration::from_millis(300)));
     let client = client.start().await.unwrap();
-    let consumer = PushConsumer::builder(target.name("later")).client(&client).subscribe(&*topic, "*");
+    let consumer = PushConsumer::builder(target.name("later"))
+        .client(&client)
+        .subscribe(&*topic, "*");
     let consumer = consumer.consume_from(ConsumeFromWhere::FirstOffset);
     let consumer = consumer.listener_with(received.clone(), |received, messages| async move {
         received.add(messages);
@@ -114,7 +156,11 @@ async fn a_pc_03_a_topic_that_comes_later_is_found() {
     let consumer = consumer.start().await.unwrap();
     assert_eq!(target.topic("later", 2).await, topic);
     send_tagged(&target, &topic, &[None, None]).await;
-    received.wait(&target, "both came", |received| received.bodies() == numbered("none", 2)).await;
+    received
+        .wait(&target, "both came", |received| {
+            received.bodies() == numbered("none", 2)
+        })
+        .await;
     consumer.shutdown().await.unwrap();
     client.shutdown().await;
 }
@@ -124,28 +170,69 @@ async fn a_rt_01_05_a_message_for_later_comes_again_after_ten_seconds() {
     let target = Target::shared().await;
     let topic = target.topic("again", 1).await;
     let received = Received::default();
-    let consumer = target.consumer(&target.name("again")).subscribe(&*topic, "*");
+    let consumer = target
+        .consumer(&target.name("again"))
+        .subscribe(&*topic, "*");
     let consumer = consumer.consume_from(ConsumeFromWhere::FirstOffset);
     let consumer = consumer.listener_with(received.clone(), |received, messages| async move {
-        let later = messages.iter().any(|message| body(message) == "bad" && message.reconsume_times() < 2);
+        let later = messages
+            .iter()
+            .any(|message| body(message) == "bad" && message.reconsume_times() < 2);
         received.add(messages);
-        if later { ConsumeStatus::RECONSUME_LATER } else { ConsumeStatus::CONSUME_SUCCESS }
+        if later {
+            ConsumeStatus::RECONSUME_LATER
+        } else {
+            ConsumeStatus::CONSUME_SUCCESS
+        }
     });
     let consumer = consumer.start().await.unwrap();
     let producer = target.producer().await;
     for text in ["good", "bad", "fine"] {
-        producer.send(Message::builder(&*topic).key(text).body(text).build()).await.unwrap();
+        producer
+            .send(Message::builder(&*topic).key(text).body(text).build())
+            .await
+            .unwrap();
     }
-    received.wait(&target, "the bad one came three times", |received| received.count() >= 5).await;
-    assert_eq!(received.times().into_values().collect::<Vec<_>>(), [3, 1, 1]);
+    received
+        .wait(&target, "the bad one came three times", |received| {
+            received.count() >= 5
+        })
+        .await;
+    assert_eq!(
+        received.times().into_values().collect::<Vec<_>>(),
+        [3, 1, 1]
+    );
     let all = received.all();
-    let bad: Vec<_> = all.iter().filter(|message| body(message) == "bad").collect();
-    assert_eq!(bad.iter().map(|message| message.reconsume_times()).collect::<Vec<_>>(), [0, 1, 2]);
-    assert!(bad.iter().all(|message| message.topic() == topic), "the original topic is restored");
-    assert!(bad.iter().all(|message| message.msg_id() == bad[0].msg_id()));
-    let pauses: Vec<_> = bad.iter().map(|message| message.store_timestamp()).collect();
-    assert!(pauses[1] - pauses[0] >= 9_000, "the first retry comes after about 10 s: {pauses:?}");
-    assert!(pauses[2] - pauses[1] >= 29_000, "the second after about 30 s: {pauses:?}");
+    let bad: Vec<_> = all
+        .iter()
+        .filter(|message| body(message) == "bad")
+        .collect();
+    assert_eq!(
+        bad.iter()
+            .map(|message| message.reconsume_times())
+            .collect::<Vec<_>>(),
+        [0, 1, 2]
+    );
+    assert!(
+        bad.iter().all(|message| message.topic() == topic),
+        "the original topic is restored"
+    );
+    assert!(
+        bad.iter()
+            .all(|message| message.msg_id() == bad[0].msg_id())
+    );
+    let pauses: Vec<_> = bad
+        .iter()
+        .map(|message| message.store_timestamp())
+        .collect();
+    assert!(
+        pauses[1] - pauses[0] >= 9_000,
+        "the first retry comes after about 10 s: {pauses:?}"
+    );
+    assert!(
+        pauses[2] - pauses[1] >= 29_000,
+        "the second after about 30 s: {pauses:?}"
+    );
     consumer.shutdown().await.unwrap();
     producer.shutdown().await.unwrap();
 }
@@ -155,7 +242,9 @@ async fn a_rt_03_an_error_and_a_panic_are_failures_of_their_message_only() {
     let target = Target::shared().await;
     let topic = target.topic("fail", 1).await;
     let received = Received::default();
-    let consumer = target.consumer(&target.name("fail")).subscribe(&*topic, "*");
+    let consumer = target
+        .consumer(&target.name("fail"))
+        .subscribe(&*topic, "*");
     let consumer = consumer.consume_from(ConsumeFromWhere::FirstOffset);
     let consumer = consumer.listener_with(received.clone(), |received, messages| async move {
         let (text, first) = (body(&messages[0]), messages[0].reconsume_times() == 0);
@@ -171,8 +260,13 @@ async fn a_rt_03_an_error_and_a_panic_are_failures_of_their_message_only() {
     for text in ["a", "panic", "b", "error", "c"] {
         producer.send(Message::new(&*topic, text)).await.unwrap();
     }
-    received.wait(&target, "both came again", |received| received.count() >= 7).await;
-    assert_eq!(received.times().into_values().collect::<Vec<_>>(), [1, 1, 1, 2, 2]);
+    received
+        .wait(&target, "both came again", |received| received.count() >= 7)
+        .await;
+    assert_eq!(
+        received.times().into_values().collect::<Vec<_>>(),
+        [1, 1, 1, 2, 2]
+    );
     consumer.shutdown().await.unwrap();
     producer.shutdown().await.unwrap();
 }
@@ -183,7 +277,10 @@ async fn a_rt_02_without_retries_a_failure_is_a_dead_letter() {
     let topic = target.topic("dead", 1).await;
     let group = target.name("dead");
     let received = Received::default();
-    let consumer = target.consumer(&group).subscribe(&*topic, "*").max_reconsume_times(0);
+    let consumer = target
+        .consumer(&group)
+        .subscribe(&*topic, "*")
+        .max_reconsume_times(0);
     let consumer = consumer.consume_from(ConsumeFromWhere::FirstOffset);
     let consumer = consumer.listener_with(received.clone(), |received, messages| async move {
         received.add(messages);
@@ -191,13 +288,22 @@ async fn a_rt_02_without_retries_a_failure_is_a_dead_letter() {
     });
     let consumer = consumer.start().await.unwrap();
     let producer = target.producer().await;
-    producer.send(Message::new(&*topic, "poison")).await.unwrap();
-    received.wait(&target, "it came", |received| received.count() >= 1).await;
+    producer
+        .send(Message::new(&*topic, "poison"))
+        .await
+        .unwrap();
+    received
+        .wait(&target, "it came", |received| received.count() >= 1)
+        .await;
     let dead = Received::default();
     let letters = format!("%DLQ%{group}");
     let reader = start(&target, &target.name("letters"), &letters, "*", &dead).await;
-    dead.wait(&target, "the dead letter came", |dead| dead.count() >= 1).await;
-    assert_eq!((body(&dead.all()[0]), received.count()), ("poison".to_owned(), 1));
+    dead.wait(&target, "the dead letter came", |dead| dead.count() >= 1)
+        .await;
+    assert_eq!(
+        (body(&dead.all()[0]), received.count()),
+        ("poison".to_owned(), 1)
+    );
     reader.shutdown().await.unwrap();
     consumer.shutdown().await.unwrap();
     producer.shutdown().await.unwrap();
@@ -209,7 +315,9 @@ async fn a_pc_01_a_blocking_listener_works_too() {
     let topic = target.topic("blocking", 2).await;
     send_tagged(&target, &topic, &[None; 10]).await;
     let received = Received::default();
-    let consumer = target.consumer(&target.name("blocking")).subscribe(&*topic, "*");
+    let consumer = target
+        .consumer(&target.name("blocking"))
+        .subscribe(&*topic, "*");
     let consumer = consumer.consume_from(ConsumeFromWhere::FirstOffset);
     let seen = received.clone();
     let consumer = consumer.blocking_listener(move |messages| {
@@ -217,6 +325,9 @@ async fn a_pc_01_a_blocking_listener_works_too() {
         ConsumeStatus::CONSUME_SUCCESS
     });
     let consumer = consumer.start().await.unwrap();
-    wait_until(&target, "10 messages came", || received.bodies() == numbered("none", 10)).await;
+    wait_until(&target, "10 messages came", || {
+        received.bodies() == numbered("none", 10)
+    })
+    .await;
     consumer.shutdown().await.unwrap();
 }

@@ -10,7 +10,10 @@ use crate::target::Target;
 async fn send(target: &Target, topic: &str, prefix: &str, count: usize) {
     let producer = target.producer().await;
     for at in 0..count {
-        producer.send(Message::new(topic, format!("{prefix}{at}"))).await.unwrap();
+        producer
+            .send(Message::new(topic, format!("{prefix}{at}")))
+            .await
+            .unwrap();
     }
     producer.shutdown().await.unwrap();
 }
@@ -22,7 +25,10 @@ async fn start(
     from: ConsumeFromWhere,
     received: &Received,
 ) -> PushConsumer {
-    let consumer = target.consumer(group).subscribe(topic, "*").consume_from(from);
+    let consumer = target
+        .consumer(group)
+        .subscribe(topic, "*")
+        .consume_from(from);
     let consumer = consumer.listener_with(received.clone(), |received, messages| async move {
         received.add(messages);
         ConsumeStatus::CONSUME_SUCCESS
@@ -37,14 +43,36 @@ async fn a_of_04_05_a_group_goes_on_where_it_ended() {
     let group = target.name("resume");
     send(&target, &topic, "a", 30).await;
     let first = Received::default();
-    let consumer = start(&target, &group, &topic, ConsumeFromWhere::FirstOffset, &first).await;
-    first.wait(&target, "30 messages came", |received| received.bodies() == numbered("a", 30)).await;
+    let consumer = start(
+        &target,
+        &group,
+        &topic,
+        ConsumeFromWhere::FirstOffset,
+        &first,
+    )
+    .await;
+    first
+        .wait(&target, "30 messages came", |received| {
+            received.bodies() == numbered("a", 30)
+        })
+        .await;
     consumer.shutdown().await.unwrap();
     send(&target, &topic, "b", 30).await;
     let second = Received::default();
     // What the group has committed wins over where it would begin.
-    let consumer = start(&target, &group, &topic, ConsumeFromWhere::FirstOffset, &second).await;
-    second.wait(&target, "30 more came", |received| received.bodies() == numbered("b", 30)).await;
+    let consumer = start(
+        &target,
+        &group,
+        &topic,
+        ConsumeFromWhere::FirstOffset,
+        &second,
+    )
+    .await;
+    second
+        .wait(&target, "30 more came", |received| {
+            received.bodies() == numbered("b", 30)
+        })
+        .await;
     assert_eq!((first.count(), second.count()), (30, 30));
     consumer.shutdown().await.unwrap();
 }
@@ -55,8 +83,19 @@ async fn a_of_01_from_the_first_offset_the_backlog_comes() {
     let topic = target.topic("first", 2).await;
     send(&target, &topic, "old", 10).await;
     let received = Received::default();
-    let consumer = start(&target, &target.name("first"), &topic, ConsumeFromWhere::FirstOffset, &received).await;
-    received.wait(&target, "the backlog came", |received| received.bodies() == numbered("old", 10)).await;
+    let consumer = start(
+        &target,
+        &target.name("first"),
+        &topic,
+        ConsumeFromWhere::FirstOffset,
+        &received,
+    )
+    .await;
+    received
+        .wait(&target, "the backlog came", |received| {
+            received.bodies() == numbered("old", 10)
+        })
+        .await;
     consumer.shutdown().await.unwrap();
 }
 
@@ -70,7 +109,14 @@ async fn a_of_02_from_the_last_offset_only_what_is_new_comes() {
     let topic = target.topic("last", 2).await;
     send(&target, &topic, "old", 10).await;
     let received = Received::default();
-    let consumer = start(&target, &target.name("last"), &topic, ConsumeFromWhere::LastOffset, &received).await;
+    let consumer = start(
+        &target,
+        &target.name("last"),
+        &topic,
+        ConsumeFromWhere::LastOffset,
+        &received,
+    )
+    .await;
     received_nothing_old(&target, &topic, &received).await;
     consumer.shutdown().await.unwrap();
 }
@@ -79,17 +125,31 @@ async fn a_of_02_from_the_last_offset_only_what_is_new_comes() {
 async fn received_nothing_old(target: &Target, topic: &str, received: &Received) {
     let producer = target.producer().await;
     for at in 0..200 {
-        producer.send(Message::new(topic, format!("new{at}"))).await.unwrap();
-        let queues = received.all().iter().map(|message| message.queue().queue_id).collect::<std::collections::BTreeSet<_>>();
+        producer
+            .send(Message::new(topic, format!("new{at}")))
+            .await
+            .unwrap();
+        let queues = received
+            .all()
+            .iter()
+            .map(|message| message.queue().queue_id)
+            .collect::<std::collections::BTreeSet<_>>();
         if queues.len() == 2 {
             break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     producer.shutdown().await.unwrap();
-    received.wait(target, "new messages came", |received| received.count() >= 2).await;
+    received
+        .wait(target, "new messages came", |received| {
+            received.count() >= 2
+        })
+        .await;
     let bodies = received.bodies();
-    assert!(bodies.iter().all(|body| body.starts_with("new")), "{bodies:?}");
+    assert!(
+        bodies.iter().all(|body| body.starts_with("new")),
+        "{bodies:?}"
+    );
 }
 
 #[tokio::test]
@@ -109,7 +169,11 @@ async fn a_of_03_from_a_time_on_what_came_after_it_comes() {
     let received = Received::default();
     let from = ConsumeFromWhere::Timestamp(between);
     let consumer = start(&target, &target.name("time"), &topic, from, &received).await;
-    received.wait(&target, "the later half came", |received| received.count() >= 5).await;
+    received
+        .wait(&target, "the later half came", |received| {
+            received.count() >= 5
+        })
+        .await;
     assert_eq!(received.bodies(), numbered("after", 5));
     consumer.shutdown().await.unwrap();
 }
@@ -121,22 +185,46 @@ async fn a_of_10_what_was_not_consumed_comes_again_after_a_restart() {
     let group = target.name("unfinished");
     send(&target, &topic, "m", 5).await;
     let first = Received::default();
-    let consumer = target.consumer(&group).subscribe(&*topic, "*").consume_from(ConsumeFromWhere::FirstOffset);
+    let consumer = target
+        .consumer(&group)
+        .subscribe(&*topic, "*")
+        .consume_from(ConsumeFromWhere::FirstOffset);
     let consumer = consumer.listener_with(first.clone(), |received, messages| async move {
-        let stuck = messages.iter().any(|message| crate::received::body(message) == "m2");
+        let stuck = messages
+            .iter()
+            .any(|message| crate::received::body(message) == "m2");
         received.add(messages);
         if stuck {
             std::future::pending::<()>().await;
         }
         ConsumeStatus::CONSUME_SUCCESS
     });
-    let consumer = consumer.shutdown_timeout(Duration::from_millis(200)).start().await.unwrap();
-    first.wait(&target, "all were seen", |received| received.bodies() == numbered("m", 5)).await;
+    let consumer = consumer
+        .shutdown_timeout(Duration::from_millis(200))
+        .start()
+        .await
+        .unwrap();
+    first
+        .wait(&target, "all were seen", |received| {
+            received.bodies() == numbered("m", 5)
+        })
+        .await;
     let report = consumer.shutdown().await.unwrap();
     assert_eq!(report.unfinished(), 1);
     let second = Received::default();
-    let consumer = start(&target, &group, &topic, ConsumeFromWhere::LastOffset, &second).await;
-    second.wait(&target, "the unfinished one came again", |received| received.bodies().contains("m2")).await;
+    let consumer = start(
+        &target,
+        &group,
+        &topic,
+        ConsumeFromWhere::LastOffset,
+        &second,
+    )
+    .await;
+    second
+        .wait(&target, "the unfinished one came again", |received| {
+            received.bodies().contains("m2")
+        })
+        .await;
     assert!(!second.bodies().contains("m0") && !second.bodies().contains("m1"));
     consumer.shutdown().await.unwrap();
 }

@@ -18,14 +18,26 @@ async fn a_se_01_10_a_send_is_acknowledged_with_ids_and_growing_offsets() {
     let producer = target.producer().await;
     let mut ids = BTreeSet::new();
     for offset in 0..5 {
-        let result = producer.send(Message::new(&*topic, format!("m{offset}"))).await.unwrap();
+        let result = producer
+            .send(Message::new(&*topic, format!("m{offset}")))
+            .await
+            .unwrap();
         assert_eq!(result.status(), SendStatus::SEND_OK);
-        assert_eq!((result.queue_offset(), result.queue().queue_id), (offset, 0));
+        assert_eq!(
+            (result.queue_offset(), result.queue().queue_id),
+            (offset, 0)
+        );
         assert_eq!(&*result.queue().topic, topic);
-        assert_eq!((result.msg_id().len(), result.offset_msg_id().len()), (32, 32));
+        assert_eq!(
+            (result.msg_id().len(), result.offset_msg_id().len()),
+            (32, 32)
+        );
         assert!(ids.insert(result.msg_id().to_owned()));
         let json = serde_json::to_value(&result).unwrap();
-        assert_eq!((&json["sendStatus"], &json["queueOffset"]), (&"SEND_OK".into(), &offset.into()));
+        assert_eq!(
+            (&json["sendStatus"], &json["queueOffset"]),
+            (&"SEND_OK".into(), &offset.into())
+        );
     }
     producer.shutdown().await.unwrap();
 }
@@ -35,9 +47,16 @@ async fn a_se_01_a_topic_that_is_not_there_is_made() {
     let target = Target::shared().await;
     let topic = target.name("made");
     let producer = target.producer().await;
-    let results = join_all((0..8).map(|at| producer.send(Message::new(&*topic, format!("m{at}"))))).await;
-    let queues: BTreeSet<i32> = results.iter().map(|result| result.as_ref().unwrap().queue().queue_id).collect();
-    assert!(queues.iter().all(|queue| (0..4).contains(queue)), "{queues:?}");
+    let results =
+        join_all((0..8).map(|at| producer.send(Message::new(&*topic, format!("m{at}"))))).await;
+    let queues: BTreeSet<i32> = results
+        .iter()
+        .map(|result| result.as_ref().unwrap().queue().queue_id)
+        .collect();
+    assert!(
+        queues.iter().all(|queue| (0..4).contains(queue)),
+        "{queues:?}"
+    );
     producer.shutdown().await.unwrap();
 }
 
@@ -50,14 +69,33 @@ async fn a_se_02_a_send_to_a_given_queue_goes_there() {
     let broker = &first.queue().broker_name;
     for queue_id in [3, 1, 3] {
         let queue = MessageQueue::new(&*topic, Arc::clone(broker), queue_id);
-        let result = producer.send(Message::new(&*topic, "here")).to(queue.clone()).await.unwrap();
+        let result = producer
+            .send(Message::new(&*topic, "here"))
+            .to(queue.clone())
+            .await
+            .unwrap();
         assert_eq!(*result.queue(), queue);
     }
-    let result = producer.send(Message::new(&*topic, "by hand")).select(|queues, _| queues.len() - 1).await.unwrap();
+    let result = producer
+        .send(Message::new(&*topic, "by hand"))
+        .select(|queues, _| queues.len() - 1)
+        .await
+        .unwrap();
     assert_eq!(result.queue().queue_id, 3);
-    let one = producer.send(Message::new(&*topic, "a")).sharding_key("order-7").await.unwrap();
-    let two = producer.send(Message::new(&*topic, "b")).sharding_key("order-7").await.unwrap();
-    assert_eq!((one.queue(), one.queue_offset() + 1), (two.queue(), two.queue_offset()));
+    let one = producer
+        .send(Message::new(&*topic, "a"))
+        .sharding_key("order-7")
+        .await
+        .unwrap();
+    let two = producer
+        .send(Message::new(&*topic, "b"))
+        .sharding_key("order-7")
+        .await
+        .unwrap();
+    assert_eq!(
+        (one.queue(), one.queue_offset() + 1),
+        (two.queue(), two.queue_offset())
+    );
     producer.shutdown().await.unwrap();
 }
 
@@ -76,7 +114,10 @@ async fn a_se_04_every_callback_is_called_once() {
             };
         });
     }
-    wait_until(&target, "all callbacks were called", || done.load(Ordering::SeqCst) == 50).await;
+    wait_until(&target, "all callbacks were called", || {
+        done.load(Ordering::SeqCst) == 50
+    })
+    .await;
     assert_eq!(failed.load(Ordering::SeqCst), 0);
     assert_eq!(stored(&target, &topic, 4).await, 50);
     producer.shutdown().await.unwrap();
@@ -89,7 +130,12 @@ async fn a_se_04_a_receipt_is_acknowledged_later() {
     let producer = target.producer().await;
     let mut receipts = Vec::new();
     for at in 0..20 {
-        receipts.push(producer.submit(Message::new(&*topic, format!("m{at}"))).await.unwrap());
+        receipts.push(
+            producer
+                .submit(Message::new(&*topic, format!("m{at}")))
+                .await
+                .unwrap(),
+        );
     }
     // A receipt that is dropped does not take its message back.
     receipts.truncate(10);
@@ -108,7 +154,9 @@ async fn a_se_08_oneway_messages_arrive() {
     let received = Received::default();
     let consumer = {
         let received = received.clone();
-        let consumer = target.consumer(&target.name("oneway")).subscribe(&*topic, "*");
+        let consumer = target
+            .consumer(&target.name("oneway"))
+            .subscribe(&*topic, "*");
         let consumer = consumer.consume_from(rocketmq_sdk::ConsumeFromWhere::FirstOffset);
         consumer.listener_with(received, |received, messages| async move {
             received.add(messages);
@@ -117,9 +165,16 @@ async fn a_se_08_oneway_messages_arrive() {
     };
     let consumer = consumer.start().await.unwrap();
     for at in 0..20 {
-        producer.send_oneway(Message::new(&*topic, format!("m{at}"))).await.unwrap();
+        producer
+            .send_oneway(Message::new(&*topic, format!("m{at}")))
+            .await
+            .unwrap();
     }
-    received.wait(&target, "20 messages came", |received| received.bodies() == numbered("m", 20)).await;
+    received
+        .wait(&target, "20 messages came", |received| {
+            received.bodies() == numbered("m", 20)
+        })
+        .await;
     consumer.shutdown().await.unwrap();
     producer.shutdown().await.unwrap();
 }
@@ -131,25 +186,47 @@ async fn a_ms_09_bodies_and_properties_arrive_as_they_were_sent() {
     let producer = target.producer().await;
     let bytes: Vec<u8> = (0..=255).collect();
     let large = "abc订单".repeat(4000).into_bytes();
-    for sent in [b" ".to_vec(), "订单".into(), "🚀".into(), bytes.clone(), large.clone()] {
-        let message = Message::builder(&*topic).key("k1").key("键2").tag("标签").property("名", "值").body(sent).build();
+    for sent in [
+        b" ".to_vec(),
+        "订单".into(),
+        "🚀".into(),
+        bytes.clone(),
+        large.clone(),
+    ] {
+        let message = Message::builder(&*topic)
+            .key("k1")
+            .key("键2")
+            .tag("标签")
+            .property("名", "值")
+            .body(sent)
+            .build();
         producer.send(message).await.unwrap();
     }
     let received = Received::default();
-    let consumer = target.consumer(&target.name("faithful")).subscribe(&*topic, "标签");
+    let consumer = target
+        .consumer(&target.name("faithful"))
+        .subscribe(&*topic, "标签");
     let consumer = consumer.consume_from(rocketmq_sdk::ConsumeFromWhere::FirstOffset);
     let consumer = consumer.listener_with(received.clone(), |received, messages| async move {
         received.add(messages);
         rocketmq_sdk::ConsumeStatus::CONSUME_SUCCESS
     });
     let consumer = consumer.start().await.unwrap();
-    received.wait(&target, "5 messages came", |received| received.count() >= 5).await;
+    received
+        .wait(&target, "5 messages came", |received| received.count() >= 5)
+        .await;
     let mut all = received.all();
     all.sort_by_key(|message| message.queue_offset());
     let bodies: Vec<_> = all.iter().map(|message| message.body().to_vec()).collect();
-    assert_eq!(bodies, [b" ".to_vec(), "订单".into(), "🚀".into(), bytes, large]);
+    assert_eq!(
+        bodies,
+        [b" ".to_vec(), "订单".into(), "🚀".into(), bytes, large]
+    );
     for message in &all {
-        assert_eq!((message.tag(), message.property("名")), (Some("标签"), Some("值")));
+        assert_eq!(
+            (message.tag(), message.property("名")),
+            (Some("标签"), Some("值"))
+        );
         assert_eq!(message.keys().collect::<Vec<_>>(), ["k1", "键2"]);
     }
     consumer.shutdown().await.unwrap();
@@ -166,12 +243,36 @@ async fn a_ms_01_02_03_05_bad_messages_are_refused_before_anything_is_sent() {
         (Message::new("", "x"), "topic"),
         (Message::new("a b", "x"), "a b"),
         (Message::new(&*long, "x"), "127"),
-        (Message::new("SCHEDULE_TOPIC_XXXX", "x"), "SCHEDULE_TOPIC_XXXX"),
+        (
+            Message::new("SCHEDULE_TOPIC_XXXX", "x"),
+            "SCHEDULE_TOPIC_XXXX",
+        ),
         (Message::new(&*topic, ""), "body"),
-        (Message::new(&*topic, vec![0; 4 * 1024 * 1024 + 1]), "4194304"),
-        (Message::builder(&*topic).property("UNIQ_KEY", "x").body("x").build(), "UNIQ_KEY"),
-        (Message::builder(&*topic).property("a\u{1}b", "x").body("x").build(), "a"),
-        (Message::builder(&*topic).property("a", "").body("x").build(), "a"),
+        (
+            Message::new(&*topic, vec![0; 4 * 1024 * 1024 + 1]),
+            "4194304",
+        ),
+        (
+            Message::builder(&*topic)
+                .property("UNIQ_KEY", "x")
+                .body("x")
+                .build(),
+            "UNIQ_KEY",
+        ),
+        (
+            Message::builder(&*topic)
+                .property("a\u{1}b", "x")
+                .body("x")
+                .build(),
+            "a",
+        ),
+        (
+            Message::builder(&*topic)
+                .property("a", "")
+                .body("x")
+                .build(),
+            "a",
+        ),
     ];
     for (message, named) in cases {
         for outcome in [
@@ -181,7 +282,10 @@ async fn a_ms_01_02_03_05_bad_messages_are_refused_before_anything_is_sent() {
         ] {
             let error = outcome.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
-            assert!(error.to_string().contains(named), "{error} should name {named}");
+            assert!(
+                error.to_string().contains(named),
+                "{error} should name {named}"
+            );
         }
     }
     assert_eq!(stored(&target, &topic, 1).await, 0);
@@ -193,7 +297,11 @@ async fn a_se_13_a_thousand_first_sends_of_a_topic_all_succeed() {
     let target = Target::shared().await;
     let topic = target.topic("crowd", 8).await;
     let producer = target.producer().await;
-    let sends = (0..1000).map(|at| producer.send(Message::new(&*topic, format!("m{at}"))).timeout(Duration::from_secs(20)));
+    let sends = (0..1000).map(|at| {
+        producer
+            .send(Message::new(&*topic, format!("m{at}")))
+            .timeout(Duration::from_secs(20))
+    });
     for outcome in join_all(sends).await {
         outcome.unwrap();
     }
@@ -205,7 +313,12 @@ async fn a_se_13_a_thousand_first_sends_of_a_topic_all_succeed() {
 async fn a_pr_02_03_04_08_starts_and_ends_that_cannot_be_are_errors() {
     let target = Target::shared().await;
     let start = |group: String, addr: String| async move {
-        DefaultProducer::builder(group).name_server(&addr).start().await.map(drop).unwrap_err()
+        DefaultProducer::builder(group)
+            .name_server(&addr)
+            .start()
+            .await
+            .map(drop)
+            .unwrap_err()
     };
     let good = target.name_server().to_owned();
     for group in ["", "a b", "DEFAULT_PRODUCER", &"g".repeat(121)] {
@@ -224,7 +337,11 @@ async fn a_pr_05_06_two_producers_of_one_group_both_send() {
     let target = Target::shared().await;
     let topic = target.topic("pair", 2).await;
     let group = target.name("pair");
-    let start = || DefaultProducer::builder(&*group).name_server(target.name_server()).start();
+    let start = || {
+        DefaultProducer::builder(&*group)
+            .name_server(target.name_server())
+            .start()
+    };
     let (one, two) = (start().await.unwrap(), start().await.unwrap());
     let results = [
         one.send(Message::new(&*topic, "one")).await.unwrap(),

@@ -11,7 +11,10 @@ use crate::target::Target;
 const QUEUES: i32 = 4;
 
 async fn start(target: &Target, group: &str, topic: &str, received: &Received) -> PushConsumer {
-    let consumer = target.consumer(group).subscribe(topic, "*").consume_from(ConsumeFromWhere::FirstOffset);
+    let consumer = target
+        .consumer(group)
+        .subscribe(topic, "*")
+        .consume_from(ConsumeFromWhere::FirstOffset);
     let consumer = consumer.listener_with(received.clone(), |received, messages| async move {
         received.add(messages);
         ConsumeStatus::CONSUME_SUCCESS
@@ -31,7 +34,11 @@ async fn send_until(
         for queue in 0..QUEUES as usize {
             let text = format!("{prefix}{round}.{queue}");
             let message = Message::new(topic, text.clone());
-            producer.send(message).select(move |_, _| queue).await.unwrap();
+            producer
+                .send(message)
+                .select(move |_, _| queue)
+                .await
+                .unwrap();
             sent.insert(text);
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -44,7 +51,10 @@ async fn send_until(
 
 fn queues(received: &Received, prefix: &str) -> BTreeSet<i32> {
     let all = received.all();
-    all.iter().filter(|message| body(message).starts_with(prefix)).map(|message| message.queue().queue_id).collect()
+    all.iter()
+        .filter(|message| body(message).starts_with(prefix))
+        .map(|message| message.queue().queue_id)
+        .collect()
 }
 
 #[tokio::test]
@@ -55,20 +65,35 @@ async fn a_rb_01_02_two_members_share_the_queues_and_the_one_that_stays_takes_al
     let (one, two) = (Received::default(), Received::default());
     let first = start(&target, &group, &topic, &one).await;
     let producer = target.producer().await;
-    let alone = send_until(&producer, &topic, "alone", |_| queues(&one, "alone").len() == 4).await;
+    let alone = send_until(&producer, &topic, "alone", |_| {
+        queues(&one, "alone").len() == 4
+    })
+    .await;
     let second = start(&target, &group, &topic, &two).await;
     // The second member gets messages only when it has its half.
-    let joined = send_until(&producer, &topic, "joined", |_| queues(&two, "joined").len() == 2).await;
+    let joined = send_until(&producer, &topic, "joined", |_| {
+        queues(&two, "joined").len() == 2
+    })
+    .await;
     let shared = send_until(&producer, &topic, "shared", |sent| {
         let seen: BTreeSet<_> = one.bodies().union(&two.bodies()).cloned().collect();
         sent.len() >= 8 && sent.is_subset(&seen)
     })
     .await;
-    assert_eq!((queues(&one, "shared").len(), queues(&two, "shared").len()), (2, 2));
+    assert_eq!(
+        (queues(&one, "shared").len(), queues(&two, "shared").len()),
+        (2, 2)
+    );
     assert!(queues(&one, "shared").is_disjoint(&queues(&two, "shared")));
     first.shutdown().await.unwrap();
-    let left = send_until(&producer, &topic, "left", |_| queues(&two, "left").len() == 4).await;
-    let everything: BTreeSet<String> = [alone, joined, shared, left].into_iter().flatten().collect();
+    let left = send_until(&producer, &topic, "left", |_| {
+        queues(&two, "left").len() == 4
+    })
+    .await;
+    let everything: BTreeSet<String> = [alone, joined, shared, left]
+        .into_iter()
+        .flatten()
+        .collect();
     wait_until(&target, "everything came", || {
         let seen: BTreeSet<_> = one.bodies().union(&two.bodies()).cloned().collect();
         seen == everything
@@ -84,13 +109,22 @@ async fn a_rb_07_a_member_without_a_queue_waits() {
     let topic = target.topic("spare", 1).await;
     let group = target.name("spare");
     let received = Received::default();
-    let (one, two) =
-        (start(&target, &group, &topic, &received).await, start(&target, &group, &topic, &received).await);
+    let (one, two) = (
+        start(&target, &group, &topic, &received).await,
+        start(&target, &group, &topic, &received).await,
+    );
     let producer = target.producer().await;
     for at in 0..10 {
-        producer.send(Message::new(&*topic, format!("m{at}"))).await.unwrap();
+        producer
+            .send(Message::new(&*topic, format!("m{at}")))
+            .await
+            .unwrap();
     }
-    received.wait(&target, "10 messages came", |received| received.bodies() == numbered("m", 10)).await;
+    received
+        .wait(&target, "10 messages came", |received| {
+            received.bodies() == numbered("m", 10)
+        })
+        .await;
     one.shutdown().await.unwrap();
     two.shutdown().await.unwrap();
     producer.shutdown().await.unwrap();
@@ -102,12 +136,25 @@ async fn a_rb_09_three_groups_get_everything_each() {
     let topic = target.topic("groups", 2).await;
     let producer = target.producer().await;
     for at in 0..10 {
-        producer.send(Message::new(&*topic, format!("m{at}"))).await.unwrap();
+        producer
+            .send(Message::new(&*topic, format!("m{at}")))
+            .await
+            .unwrap();
     }
     for number in 0..3 {
         let received = Received::default();
-        let consumer = start(&target, &target.name(&format!("group{number}")), &topic, &received).await;
-        received.wait(&target, "10 messages came", |received| received.bodies() == numbered("m", 10)).await;
+        let consumer = start(
+            &target,
+            &target.name(&format!("group{number}")),
+            &topic,
+            &received,
+        )
+        .await;
+        received
+            .wait(&target, "10 messages came", |received| {
+                received.bodies() == numbered("m", 10)
+            })
+            .await;
         consumer.shutdown().await.unwrap();
     }
     producer.shutdown().await.unwrap();

@@ -28,7 +28,10 @@ pub struct Target {
 
 enum Kind {
     Testkit(Cluster),
-    Apache { name_server: String, own: Option<OwnApache> },
+    Apache {
+        name_server: String,
+        own: Option<OwnApache>,
+    },
 }
 
 /// An Apache RocketMQ that one story may break.
@@ -40,7 +43,10 @@ impl Target {
     /// A target that the story must leave as it is.
     pub async fn shared() -> Self {
         match env::var("ROCKETMQ_TEST_NAMESRV") {
-            Ok(name_server) => Self::of(Kind::Apache { name_server, own: None }),
+            Ok(name_server) => Self::of(Kind::Apache {
+                name_server,
+                own: None,
+            }),
             Err(_) => Self::testkit().await,
         }
     }
@@ -54,7 +60,9 @@ impl Target {
     }
 
     async fn testkit() -> Self {
-        Self::of(Kind::Testkit(Cluster::start().await.expect("start a cluster")))
+        Self::of(Kind::Testkit(
+            Cluster::start().await.expect("start a cluster"),
+        ))
     }
 
     async fn own_apache() -> Self {
@@ -65,13 +73,23 @@ impl Target {
             up.args(["--version", &version]);
         }
         let printed = run(up).await;
-        let name_server = printed.lines().rev().find_map(|line| line.strip_prefix("NAMESRV_ADDR=")).expect("an address");
-        Self::of(Kind::Apache { name_server: name_server.to_owned(), own: Some(OwnApache { dir }) })
+        let name_server = printed
+            .lines()
+            .rev()
+            .find_map(|line| line.strip_prefix("NAMESRV_ADDR="))
+            .expect("an address");
+        Self::of(Kind::Apache {
+            name_server: name_server.to_owned(),
+            own: Some(OwnApache { dir }),
+        })
     }
 
     fn of(kind: Kind) -> Self {
         static STORIES: AtomicU32 = AtomicU32::new(0);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("after 1970")
+            .as_millis();
         let suffix = format!("{now}_{}", STORIES.fetch_add(1, Ordering::Relaxed));
         Self { kind, suffix }
     }
@@ -90,7 +108,8 @@ impl Target {
 
     /// The version of the broker, where it is a real one.
     pub fn is_apache_4(&self) -> bool {
-        !self.is_testkit() && env::var("ROCKETMQ_TEST_VERSION").is_ok_and(|version| version.starts_with('4'))
+        !self.is_testkit()
+            && env::var("ROCKETMQ_TEST_VERSION").is_ok_and(|version| version.starts_with('4'))
     }
 
     /// A name that no other story has.
@@ -113,7 +132,12 @@ impl Target {
                 fields.put("order", "false");
             })
             .await;
-            assert_eq!(answer.response_code(), ResponseCode::SUCCESS, "{:?}", answer.remark);
+            assert_eq!(
+                answer.response_code(),
+                ResponseCode::SUCCESS,
+                "{:?}",
+                answer.remark
+            );
         }
         self.wait_for_route(&topic).await;
         topic
@@ -121,7 +145,10 @@ impl Target {
 
     /// A producer of a group of its own.
     pub async fn producer(&self) -> DefaultProducer {
-        let started = DefaultProducer::builder(self.name("producers")).name_server(self.name_server()).start().await;
+        let started = DefaultProducer::builder(self.name("producers"))
+            .name_server(self.name_server())
+            .start()
+            .await;
         started.expect("start a producer")
     }
 
@@ -141,44 +168,87 @@ impl Target {
     pub async fn kill_broker(&self) {
         match &self.kind {
             Kind::Testkit(cluster) => cluster.broker("broker-a").kill().await,
-            Kind::Apache { own, .. } => own.as_ref().expect("a target of its own").down(&["--kill", "broker-a"]).await,
+            Kind::Apache { own, .. } => {
+                own.as_ref()
+                    .expect("a target of its own")
+                    .down(&["--kill", "broker-a"])
+                    .await
+            }
         }
     }
 
     pub async fn start_broker(&self) {
         match &self.kind {
-            Kind::Testkit(cluster) => cluster.broker("broker-a").restart().await.expect("restart the broker"),
-            Kind::Apache { own, .. } => own.as_ref().expect("a target of its own").up(&["broker-a"]).await,
+            Kind::Testkit(cluster) => cluster
+                .broker("broker-a")
+                .restart()
+                .await
+                .expect("restart the broker"),
+            Kind::Apache { own, .. } => {
+                own.as_ref()
+                    .expect("a target of its own")
+                    .up(&["broker-a"])
+                    .await
+            }
         }
     }
 
     pub async fn stop_name_server(&self) {
         match &self.kind {
             Kind::Testkit(cluster) => cluster.name_server().stop().await,
-            Kind::Apache { own, .. } => own.as_ref().expect("a target of its own").down(&["namesrv"]).await,
+            Kind::Apache { own, .. } => {
+                own.as_ref()
+                    .expect("a target of its own")
+                    .down(&["namesrv"])
+                    .await
+            }
         }
     }
 
     pub async fn start_name_server(&self) {
         match &self.kind {
-            Kind::Testkit(cluster) => cluster.name_server().start().await.expect("start the name server"),
-            Kind::Apache { own, .. } => own.as_ref().expect("a target of its own").up(&["namesrv"]).await,
+            Kind::Testkit(cluster) => cluster
+                .name_server()
+                .start()
+                .await
+                .expect("start the name server"),
+            Kind::Apache { own, .. } => {
+                own.as_ref()
+                    .expect("a target of its own")
+                    .up(&["namesrv"])
+                    .await
+            }
         }
     }
 
     async fn brokers(&self) -> Vec<String> {
-        let answer = ask(self.name_server(), RequestCode::GET_BROKER_CLUSTER_INFO, |_| {}).await;
-        let text = rocketmq_sdk::protocol::java_json::to_standard(&answer.body).expect("JSON").into_owned();
+        let answer = ask(
+            self.name_server(),
+            RequestCode::GET_BROKER_CLUSTER_INFO,
+            |_| {},
+        )
+        .await;
+        let text = rocketmq_sdk::protocol::java_json::to_standard(&answer.body)
+            .expect("JSON")
+            .into_owned();
         let info: serde_json::Value = serde_json::from_slice(&text).expect("cluster information");
         let table = info["brokerAddrTable"].as_object().expect("brokers");
-        table.values().filter_map(|broker| broker["brokerAddrs"]["0"].as_str()).map(str::to_owned).collect()
+        table
+            .values()
+            .filter_map(|broker| broker["brokerAddrs"]["0"].as_str())
+            .map(str::to_owned)
+            .collect()
     }
 
     async fn wait_for_route(&self, topic: &str) {
         let until = tokio::time::Instant::now() + PATIENCE;
         loop {
-            let answer =
-                ask(self.name_server(), RequestCode::GET_ROUTEINFO_BY_TOPIC, |fields| fields.put("topic", topic)).await;
+            let answer = ask(
+                self.name_server(),
+                RequestCode::GET_ROUTEINFO_BY_TOPIC,
+                |fields| fields.put("topic", topic),
+            )
+            .await;
             if answer.response_code() == ResponseCode::SUCCESS {
                 return;
             }
@@ -205,38 +275,64 @@ impl OwnApache {
 impl Drop for OwnApache {
     fn drop(&mut self) {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/apache/down");
-        let ended = std::process::Command::new(script).arg("--dir").arg(self.dir.path()).arg("--kill").status();
-        assert!(ended.is_ok_and(|status| status.success()) || std::thread::panicking(), "stop the servers");
+        let ended = std::process::Command::new(script)
+            .arg("--dir")
+            .arg(self.dir.path())
+            .arg("--kill")
+            .status();
+        assert!(
+            ended.is_ok_and(|status| status.success()) || std::thread::panicking(),
+            "stop the servers"
+        );
     }
 }
 
 fn script(name: &str, dir: &Path) -> tokio::process::Command {
-    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests/apache", name].iter().collect();
+    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests/apache", name]
+        .iter()
+        .collect();
     let mut command = tokio::process::Command::new(path);
     command.arg("--dir").arg(dir);
     command
 }
 
 async fn run(mut command: tokio::process::Command) -> String {
-    let output = command.stdin(Stdio::null()).output().await.expect("run a script");
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .expect("run a script");
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{command:?}: {printed}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{command:?}: {printed}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     printed
 }
 
 /// One request on a connection of its own, without the client.
-pub async fn ask(addr: &str, code: RequestCode, fields: impl FnOnce(&mut FieldWriter<'_>)) -> Command {
+pub async fn ask(
+    addr: &str,
+    code: RequestCode,
+    fields: impl FnOnce(&mut FieldWriter<'_>),
+) -> Command {
     let mut stream = TcpStream::connect(addr).await.expect("connect");
     let mut buffer = BytesMut::new();
     let head = Head::request(code, 1);
-    frame::encode_with(&mut buffer, Serialization::Json, &head, None, 0, fields).expect("a small frame");
+    frame::encode_with(&mut buffer, Serialization::Json, &head, None, 0, fields)
+        .expect("a small frame");
     stream.write_all(&buffer).await.expect("write");
     buffer.clear();
     loop {
         if let Some(answer) = frame::decode(&mut buffer).expect("a frame") {
             return answer;
         }
-        assert_ne!(stream.read_buf(&mut buffer).await.expect("read"), 0, "{addr} closed the connection");
+        assert_ne!(
+            stream.read_buf(&mut buffer).await.expect("read"),
+            0,
+            "{addr} closed the connection"
+        );
     }
 }
 
@@ -250,7 +346,11 @@ pub async fn stored(target: &Target, topic: &str, queues: i32) -> i64 {
                 fields.put_number("queueId", queue.into());
             })
             .await;
-            let fields: HashMap<_, _> = answer.fields.iter().map(|field| field.expect("a field")).collect();
+            let fields: HashMap<_, _> = answer
+                .fields
+                .iter()
+                .map(|field| field.expect("a field"))
+                .collect();
             sum += fields["offset"].parse::<i64>().expect("an offset");
         }
     }

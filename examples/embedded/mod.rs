@@ -1,0 +1,30 @@
+//! Where the examples run: on the name server that `NAMESRV_ADDR` names, else on a cluster inside this process.
+
+use rocketmq_testkit::Cluster;
+
+/// Keeps the embedded cluster, if there is one, for as long as the example runs.
+pub struct Servers {
+    addr: String,
+    _cluster: Option<Cluster>,
+}
+
+impl Servers {
+    pub async fn start() -> std::io::Result<Self> {
+        if let Ok(addr) = std::env::var("NAMESRV_ADDR") {
+            return Ok(Self {
+                addr,
+                _cluster: None,
+            });
+        }
+        let cluster = Cluster::start().await?;
+        println!("NAMESRV_ADDR is not set: using a cluster inside this process");
+        Ok(Self {
+            addr: cluster.name_server_addr().to_owned(),
+            _cluster: Some(cluster),
+        })
+    }
+
+    pub fn name_server(&self) -> &str {
+        &self.addr
+    }
+}
