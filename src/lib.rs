@@ -12,6 +12,9 @@ mod transport;
 
 pub use client::{Client, ClientBuilder};
 pub use config::ClientConfig;
-pub use consumer::{AllocateStrategy, Average};
+pub use consumer::{
+    AllocateStrategy, Average, ConsumeContext, ConsumeFromWhere, ConsumeResult, ConsumeStatus, MessageListener, MessageModel,
+    PushConsumer, PushConsumerBuilder, ShutdownReport,
+};
 pub use error::{Delivery, Error, ErrorKind, Result};
 pub use message::{Message, MessageBuilder, MessageExt, MessageQueue};

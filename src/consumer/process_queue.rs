@@ -12,10 +12,6 @@ use tokio::time::Instant;
 use crate::client::Reservation;
 use crate::message::MessageExt;
 
-/// Numbers the assignments of queues. What belongs to an older one changes nothing in a newer one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub(crate) struct Epoch(pub(crate) u64);
-
 /// How much of one queue may wait to be finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
@@ -38,7 +34,6 @@ pub(crate) enum Full {
 /// Messages that were taken out together: where they stand in the ring.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Ticket {
-    epoch: Epoch,
     places: Range<u64>,
 }
 
@@ -57,10 +52,9 @@ pub(crate) struct OutOfOrder {
     pub(crate) found: i64,
 }
 
-/// One queue's messages that are not finished, under one assignment.
+/// One queue's messages that are not finished, under one assignment: another assignment has another ring.
 #[derive(Debug)]
 pub(crate) struct ProcessQueue {
-    epoch: Epoch,
     /// In the order of their offsets. The front is unfinished.
     entries: VecDeque<Entry>,
     /// The place of the front. Places count all messages that ever came.
@@ -98,9 +92,8 @@ struct Batch {
 
 impl ProcessQueue {
     /// A queue from which nothing was taken yet, and `position` is the first offset to take.
-    pub(crate) fn new(epoch: Epoch, position: i64) -> Self {
+    pub(crate) fn new(position: i64) -> Self {
         Self {
-            epoch,
             entries: VecDeque::new(),
             first: 0,
             untaken: 0,
@@ -113,10 +106,6 @@ impl ProcessQueue {
             bytes: 0,
             closed: false,
         }
-    }
-
-    pub(crate) const fn epoch(&self) -> Epoch {
-        self.epoch
     }
 
     /// The next offset to ask the source for.
@@ -141,9 +130,9 @@ impl ProcessQueue {
         self.running
     }
 
-    /// Whether a message waits that was never taken.
-    pub(crate) fn is_waiting(&self) -> bool {
-        self.untaken < self.end()
+    /// Whether there is something to take.
+    pub(crate) fn is_ready(&self, now: Instant) -> bool {
+        self.untaken < self.end() || self.again.front().is_some_and(|(due, _)| *due <= now)
     }
 
     /// When the batch came to which the smallest unfinished message belongs.
@@ -179,11 +168,11 @@ impl ProcessQueue {
         reservation: Reservation,
         now: Instant,
     ) -> Result<(), OutOfOrder> {
-        let expected = in_order(self.position, &messages)?;
+        let behind = in_order(self.position, &messages)?;
         if self.closed {
             return Ok(());
         }
-        self.position = expected.max(next);
+        self.position = behind.max(next);
         if messages.is_empty() {
             return Ok(());
         }
@@ -203,6 +192,13 @@ impl ProcessQueue {
                 running: false,
             }));
         Ok(())
+    }
+
+    /// Goes on at `next`, if that is further: there is nothing for us before it.
+    pub(crate) fn advance(&mut self, next: i64) {
+        if !self.closed {
+            self.position = self.position.max(next);
+        }
     }
 
     /// Takes up to `max` messages out for a listener, in the order of their offsets: one that failed here and is due again, else
@@ -230,27 +226,23 @@ impl ProcessQueue {
         });
         let messages = taken.collect();
         Some((
-            Ticket {
-                epoch: self.epoch,
-                places,
-            },
+            Ticket { places },
             messages,
         ))
     }
 
-    /// Messages of a ticket that a listener still has.
-    pub(crate) fn messages(&self, ticket: &Ticket, which: Range<usize>) -> Vec<MessageExt> {
-        let entries = self
-            .places(ticket, which)
-            .map(|place| &self.entries[self.index(place)]);
-        entries
-            .filter(|entry| entry.running)
-            .filter_map(|entry| entry.message.clone())
-            .collect()
+    /// Those messages of a ticket that are not settled yet, with their numbers in it.
+    pub(crate) fn messages(&self, ticket: &Ticket, which: Range<usize>) -> Vec<(usize, MessageExt)> {
+        let running = self.places(ticket, which).filter_map(|place| {
+            let entry = &self.entries[self.index(place)];
+            let message = entry.message.clone().filter(|_| entry.running)?;
+            Some(((place - ticket.places.start) as usize, message))
+        });
+        running.collect()
     }
 
-    /// Marks messages of a ticket as finished; `which` counts from the ticket's first one. Those of an older epoch, and those that
-    /// are finished already, change nothing.
+    /// Marks messages of a ticket as finished; `which` counts from the ticket's first one. One that
+    /// is finished already changes nothing.
     pub(crate) fn finish(&mut self, ticket: &Ticket, which: Range<usize>) {
         for place in self.places(ticket, which) {
             let index = self.index(place);
@@ -310,11 +302,6 @@ impl ProcessQueue {
         self.trim();
     }
 
-    /// Forgets everything and begins again at `position`, under a new epoch.
-    pub(crate) fn restart(&mut self, epoch: Epoch, position: i64) {
-        *self = Self::new(epoch, position);
-    }
-
     /// The place behind the last message.
     fn end(&self) -> u64 {
         self.first + self.entries.len() as u64
@@ -326,9 +313,6 @@ impl ProcessQueue {
 
     /// The places of a ticket that are still in the ring.
     fn places(&self, ticket: &Ticket, which: Range<usize>) -> Range<u64> {
-        if ticket.epoch != self.epoch {
-            return 0..0;
-        }
         let place = |index: usize| (ticket.places.start + index as u64).min(ticket.places.end);
         place(which.start).max(self.first)..place(which.end).min(self.end())
     }

@@ -23,7 +23,7 @@ struct Fixture {
 
 impl Fixture {
     fn new(position: i64) -> Self {
-        let queue = ProcessQueue::new(Epoch(1), position);
+        let queue = ProcessQueue::new(position);
         Self {
             queue,
             budget: Budget::new(1 << 30),
@@ -168,28 +168,6 @@ fn a_queue_that_is_closed_while_nothing_runs_is_before_what_was_not_taken() {
 }
 
 #[test]
-fn an_older_epoch_changes_nothing() {
-    let mut fixture = Fixture::new(0);
-    fixture.put(&[0, 1], 2);
-    let (old, _) = fixture.take(2);
-    fixture.queue.restart(Epoch(2), 0);
-    fixture.put(&[0, 1], 2);
-    let (_new, _) = fixture.take(2);
-    fixture.queue.finish(&old, 0..2);
-    fixture.queue.retry(&old, 0, fixture.now);
-    fixture.queue.leave(&old, 0..2);
-    assert!(fixture.queue.messages(&old, 0..2).is_empty());
-    assert_eq!(
-        (fixture.queue.running(), fixture.queue.unfinished()),
-        (2, 2)
-    );
-    assert_eq!(
-        (fixture.queue.safe_offset(), fixture.queue.epoch()),
-        (0, Epoch(2))
-    );
-}
-
-#[test]
 fn messages_out_of_order_are_refused_and_leave_no_trace() {
     for offsets in [&[4, 3][..], &[4, 4], &[2, 5], &[i64::MAX], &[-1]] {
         let mut fixture = Fixture::new(3);
@@ -276,7 +254,6 @@ enum Step {
     },
     Wait(u64),
     Close,
-    Restart(u8),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -291,7 +268,6 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (any::<usize>(), range()).prop_map(|(ticket, which)| Step::Leave { ticket, which }),
         2 => (0_u64..4).prop_map(Step::Wait),
         1 => Just(Step::Close),
-        1 => any::<u8>().prop_map(Step::Restart),
     ]
 }
 
@@ -366,6 +342,11 @@ impl Model {
         taken
     }
 
+    fn is_ready(&self, now: Instant) -> bool {
+        let due = |message: &ModelMessage| message.due.is_some_and(|due| due <= now);
+        self.messages.values().any(|message| !message.taken || due(message))
+    }
+
     fn close(&mut self) {
         self.closed = true;
         if let Some((offset, _)) = self.messages.iter().find(|(_, message)| !message.taken) {
@@ -383,8 +364,7 @@ proptest! {
     fn behaves_like_a_map_of_offsets(steps in proptest::collection::vec(step(), 0..60)) {
         let mut fixture = Fixture::new(0);
         let mut model = Model::default();
-        let mut tickets: Vec<(Ticket, Vec<i64>, Epoch)> = Vec::new();
-        let mut epoch = Epoch(1);
+        let mut tickets: Vec<(Ticket, Vec<i64>)> = Vec::new();
         let mut safe = 0;
         for step in steps {
             match step {
@@ -416,12 +396,12 @@ proptest! {
                         (Some(ticket), messages.iter().map(MessageExt::queue_offset).collect())
                     });
                     prop_assert_eq!(&offsets, &model.take(max, fixture.now));
-                    tickets.extend(ticket.map(|ticket| (ticket, offsets, epoch)));
+                    tickets.extend(ticket.map(|ticket| (ticket, offsets)));
                 }
                 Step::Finish { ticket, which } => {
-                    if let Some((ticket, offsets, of)) = pick(&tickets, ticket) {
+                    if let Some((ticket, offsets)) = pick(&tickets, ticket) {
                         fixture.queue.finish(ticket, which.clone());
-                        for offset in slice(offsets, which).iter().filter(|_| *of == epoch) {
+                        for offset in slice(offsets, which) {
                             if model.messages.get(offset).is_some_and(|message| message.running) {
                                 model.messages.remove(offset);
                             }
@@ -429,7 +409,7 @@ proptest! {
                     }
                 }
                 Step::Retry { ticket, which, after } => {
-                    if let Some((ticket, offsets, of)) = pick(&tickets, ticket) {
+                    if let Some((ticket, offsets)) = pick(&tickets, ticket) {
                         // Due times differ, so that the order among equals does not matter.
                         let due = fixture.now + Duration::from_secs(after);
                         let due = due + Duration::from_micros(model.messages.len() as u64);
@@ -437,7 +417,7 @@ proptest! {
                         if unique {
                             fixture.queue.retry(ticket, which, due);
                         }
-                        let offset = offsets.get(which).filter(|_| unique && *of == epoch);
+                        let offset = offsets.get(which).filter(|_| unique);
                         let message = offset.and_then(|offset| model.messages.get_mut(offset));
                         if let Some(message) = message.filter(|message| message.running) {
                             message.running = false;
@@ -446,9 +426,9 @@ proptest! {
                     }
                 }
                 Step::Leave { ticket, which } => {
-                    if let Some((ticket, offsets, of)) = pick(&tickets, ticket) {
+                    if let Some((ticket, offsets)) = pick(&tickets, ticket) {
                         fixture.queue.leave(ticket, which.clone());
-                        for offset in slice(offsets, which).iter().filter(|_| *of == epoch) {
+                        for offset in slice(offsets, which) {
                             if let Some(message) = model.messages.get_mut(offset) {
                                 message.running = false;
                             }
@@ -460,26 +440,20 @@ proptest! {
                     fixture.queue.close();
                     model.close();
                 }
-                Step::Restart(position) => {
-                    epoch = Epoch(epoch.0 + 1);
-                    safe = i64::from(position);
-                    fixture.queue.restart(epoch, safe);
-                    model = Model { position: safe, ..Model::default() };
-                }
             }
             let queue = &fixture.queue;
             prop_assert_eq!(queue.safe_offset(), model.safe_offset());
-            prop_assert!(queue.safe_offset() >= safe, "never backwards in one epoch");
+            prop_assert!(queue.safe_offset() >= safe, "never backwards");
             safe = queue.safe_offset();
             prop_assert_eq!(queue.unfinished(), model.messages.len());
             prop_assert_eq!(queue.running(), model.running());
             prop_assert_eq!(queue.bytes, model.batches() * 1024);
-            prop_assert_eq!(queue.is_waiting(), model.messages.values().any(|message| !message.taken));
+            prop_assert_eq!(queue.is_ready(fixture.now), model.is_ready(fixture.now));
         }
     }
 }
 
-fn pick(tickets: &[(Ticket, Vec<i64>, Epoch)], at: usize) -> Option<&(Ticket, Vec<i64>, Epoch)> {
+fn pick(tickets: &[(Ticket, Vec<i64>)], at: usize) -> Option<&(Ticket, Vec<i64>)> {
     tickets.get(at.checked_rem(tickets.len())?)
 }
 
