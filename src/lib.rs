@@ -6,6 +6,7 @@ mod consumer;
 pub mod environment;
 mod error;
 mod message;
+mod producer;
 pub mod protocol;
 mod route;
 mod transport;
@@ -18,3 +19,7 @@ pub use consumer::{
 };
 pub use error::{Delivery, Error, ErrorKind, Result};
 pub use message::{Message, MessageBuilder, MessageExt, MessageQueue};
+pub use producer::{
+    DefaultProducer, DefaultProducerBuilder, ProducerReport, Receipt, SendFuture, SendResult,
+    SendStatus,
+};

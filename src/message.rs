@@ -9,8 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::error::Error;
+use crate::protocol::message::Properties;
 use crate::protocol::message::property_names::{self as names, KEY_SEPARATOR};
-use crate::protocol::message::{Properties, properties};
 
 pub use crate::protocol::message::MessageQueue;
 pub use received::MessageExt;
@@ -147,7 +147,8 @@ impl Message {
     }
 
     fn blame(&mut self, detail: String) {
-        self.fault.get_or_insert_with(|| Error::invalid(OPERATION, detail));
+        self.fault
+            .get_or_insert_with(|| Error::invalid(OPERATION, detail));
     }
 }
 
@@ -209,7 +210,8 @@ impl MessageBuilder {
     pub fn property(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
         let name = name.as_ref();
         if names::is_reserved(name) {
-            self.message.blame(format!("property {name:?} is reserved for RocketMQ itself"));
+            self.message
+                .blame(format!("property {name:?} is reserved for RocketMQ itself"));
         } else {
             self.message.set_property(name, value.as_ref());
         }
@@ -220,7 +222,11 @@ impl MessageBuilder {
     /// `1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h` unless it was told otherwise. A level over the last counts
     /// as the last. Default 0: at once.
     pub fn delay_level(mut self, level: u32) -> Self {
-        let level = if level == 0 { String::new() } else { level.to_string() };
+        let level = if level == 0 {
+            String::new()
+        } else {
+            level.to_string()
+        };
         self.set_or_remove(names::DELAY_LEVEL, &level);
         self
     }
@@ -255,7 +261,9 @@ impl MessageBuilder {
 }
 
 fn split_keys(keys: Option<&str>) -> impl Iterator<Item = &str> {
-    keys.unwrap_or_default().split(KEY_SEPARATOR).filter(|key| !key.is_empty())
+    keys.unwrap_or_default()
+        .split(KEY_SEPARATOR)
+        .filter(|key| !key.is_empty())
 }
 
 #[cfg(test)]
@@ -268,7 +276,10 @@ mod tests {
         let message = Message::new("t", vec![1, 2]);
         assert_eq!((message.topic(), &message.body()[..]), ("t", &[1, 2][..]));
         assert_eq!(message.raw_properties(), "");
-        assert_eq!((message.tag(), message.keys().count(), message.flag()), (None, 0, 0));
+        assert_eq!(
+            (message.tag(), message.keys().count(), message.flag()),
+            (None, 0, 0)
+        );
         assert!(message.wait_store_ok() && message.delay_level() == 0 && message.fault().is_none());
     }
 
@@ -287,17 +298,34 @@ mod tests {
             .build();
         assert_eq!(
             message.properties().collect::<Vec<_>>(),
-            [("TAGS", "TagA"), ("a", "2"), ("DELAY", "3"), ("WAIT", "false"), ("KEYS", "k1 k2 k3 键")]
+            [
+                ("TAGS", "TagA"),
+                ("a", "2"),
+                ("DELAY", "3"),
+                ("WAIT", "false"),
+                ("KEYS", "k1 k2 k3 键")
+            ]
         );
         assert_eq!(message.keys().collect::<Vec<_>>(), ["k1", "k2", "k3", "键"]);
-        assert_eq!((message.tag(), message.delay_level(), message.flag()), (Some("TagA"), 3, 7));
+        assert_eq!(
+            (message.tag(), message.delay_level(), message.flag()),
+            (Some("TagA"), 3, 7)
+        );
         assert!(!message.wait_store_ok() && message.fault().is_none());
     }
 
     #[test]
     fn what_is_none_takes_back_what_was_set() {
-        let builder = Message::builder("t").tag("a").delay_level(2).wait_store_ok(false);
-        let message = builder.tag("").delay_level(0).wait_store_ok(true).key("").build();
+        let builder = Message::builder("t")
+            .tag("a")
+            .delay_level(2)
+            .wait_store_ok(false);
+        let message = builder
+            .tag("")
+            .delay_level(0)
+            .wait_store_ok(true)
+            .key("")
+            .build();
         assert_eq!(message.raw_properties(), "");
         assert!(message.fault().is_none());
     }
@@ -305,21 +333,34 @@ mod tests {
     #[test]
     fn the_first_fault_is_kept_and_named() {
         let fault = |name: &str, value: &str| {
-            let message = Message::builder("t").property(name, value).property("", "").build();
-            message.fault().map(|error| (error.kind(), error.to_string())).unwrap()
+            let message = Message::builder("t")
+                .property(name, value)
+                .property("", "")
+                .build();
+            message
+                .fault()
+                .map(|error| (error.kind(), error.to_string()))
+                .unwrap()
         };
         for (name, value, text) in [
             ("KEYS", "k", "property \"KEYS\" is reserved"),
             ("", "v", "the property name is empty"),
             ("n", "", "property \"n\": the property value is empty"),
             ("n\u{1}", "v", "the property name contains a separator"),
-            ("n", "v\u{2}", "property \"n\": the property value contains a separator"),
+            (
+                "n",
+                "v\u{2}",
+                "property \"n\": the property value contains a separator",
+            ),
         ] {
             let (kind, said) = fault(name, value);
             assert_eq!(kind, ErrorKind::InvalidInput);
             assert!(said.contains(text), "{said}");
         }
-        for message in [Message::builder("t").tag("a\u{1}"), Message::builder("t").key("\u{2}")] {
+        for message in [
+            Message::builder("t").tag("a\u{1}"),
+            Message::builder("t").key("\u{2}"),
+        ] {
             assert!(message.build().fault().is_some());
         }
     }
@@ -327,6 +368,9 @@ mod tests {
     #[test]
     fn the_body_is_not_printed() {
         let text = format!("{:?}", Message::new("t", "secret"));
-        assert!(text.contains("body_len: 6") && !text.contains("secret"), "{text}");
+        assert!(
+            text.contains("body_len: 6") && !text.contains("secret"),
+            "{text}"
+        );
     }
 }

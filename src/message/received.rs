@@ -40,7 +40,11 @@ impl MessageExt {
     /// A message that was received from `queue`. Its body is as it was stored until [`open_body`](Self::open_body) is called.
     pub(crate) fn new(stored: StoredMessage, queue: MessageQueue) -> Self {
         let retried = stored.topic.as_bytes().starts_with(RETRY_PREFIX);
-        let original_topic = if retried { stored.property(names::RETRY_TOPIC) } else { None };
+        let original_topic = if retried {
+            stored.property(names::RETRY_TOPIC)
+        } else {
+            None
+        };
         Self {
             original_topic: original_topic.map(Arc::from),
             stored,
@@ -135,7 +139,8 @@ impl MessageExt {
 
     /// The id that the producer gave to it. The same after a retry. That of the broker for a message that has none.
     pub fn msg_id(&self) -> &str {
-        self.property(names::UNIQUE_KEY).unwrap_or_else(|| self.offset_msg_id())
+        self.property(names::UNIQUE_KEY)
+            .unwrap_or_else(|| self.offset_msg_id())
     }
 
     /// The id that the broker gave to it: where it is stored.
@@ -244,16 +249,42 @@ mod tests {
 
     #[test]
     fn the_parts_have_their_names() {
-        let message = received("t", &[("TAGS", "a"), ("KEYS", "k1 k2"), ("UNIQ_KEY", "ID"), ("x", "y")]);
-        assert_eq!((message.topic(), message.broker_name(), message.queue_id()), ("t", "broker-a", 1));
-        assert_eq!((message.queue_offset(), message.commit_log_offset()), (12, 0x1234));
-        assert_eq!((message.tag(), message.property("x"), message.property("y")), (Some("a"), Some("y"), None));
+        let message = received(
+            "t",
+            &[
+                ("TAGS", "a"),
+                ("KEYS", "k1 k2"),
+                ("UNIQ_KEY", "ID"),
+                ("x", "y"),
+            ],
+        );
+        assert_eq!(
+            (message.topic(), message.broker_name(), message.queue_id()),
+            ("t", "broker-a", 1)
+        );
+        assert_eq!(
+            (message.queue_offset(), message.commit_log_offset()),
+            (12, 0x1234)
+        );
+        assert_eq!(
+            (message.tag(), message.property("x"), message.property("y")),
+            (Some("a"), Some("y"), None)
+        );
         assert_eq!(message.keys().collect::<Vec<_>>(), ["k1", "k2"]);
         assert_eq!(message.properties().count(), 4);
-        assert_eq!((message.msg_id(), message.reconsume_times(), message.flag()), ("ID", 2, 7));
+        assert_eq!(
+            (message.msg_id(), message.reconsume_times(), message.flag()),
+            ("ID", 2, 7)
+        );
         assert_eq!(message.offset_msg_id(), "0A00000200002A9F0000000000001234");
-        assert_eq!((message.born_timestamp(), message.store_timestamp()), (100, 200));
-        assert_eq!((message.born_host().port(), message.store_host().port()), (1000, 10911));
+        assert_eq!(
+            (message.born_timestamp(), message.store_timestamp()),
+            (100, 200)
+        );
+        assert_eq!(
+            (message.born_host().port(), message.store_host().port()),
+            (1000, 10911)
+        );
     }
 
     #[test]
@@ -265,7 +296,10 @@ mod tests {
     #[test]
     fn a_retried_message_gets_its_topic_back_and_keeps_its_queue() {
         let message = received("%RETRY%g", &[("RETRY_TOPIC", "orders")]);
-        assert_eq!((message.topic(), &*message.queue().topic), ("orders", "%RETRY%g"));
+        assert_eq!(
+            (message.topic(), &*message.queue().topic),
+            ("orders", "%RETRY%g")
+        );
         // A dead letter stays one, and anybody can set the property on an ordinary message.
         for topic in ["%DLQ%g", "t"] {
             assert_eq!(received(topic, &[("RETRY_TOPIC", "orders")]).topic(), topic);

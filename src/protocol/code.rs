@@ -61,6 +61,10 @@ codes! {
         UPDATE_CONSUMER_OFFSET = 15,
         /// Create or change a topic on one broker.
         UPDATE_AND_CREATE_TOPIC = 17,
+        /// Ask for all topics of one broker.
+        GET_ALL_TOPIC_CONFIG = 21,
+        /// Ask how a broker is doing.
+        GET_BROKER_RUNTIME_INFO = 28,
         /// Find the offset of a queue at a time.
         SEARCH_OFFSET_BY_TIMESTAMP = 29,
         /// Ask for the offset behind a queue's last message.
@@ -149,6 +153,10 @@ codes! {
         SEND_REPLY_MESSAGE_V2 = 325,
         /// A broker hands a reply to the client that asked.
         PUSH_REPLY_MESSAGE_TO_CLIENT = 326,
+        /// Ask for one topic of one broker.
+        GET_TOPIC_CONFIG = 351,
+        /// Ask for one consumer group of one broker.
+        GET_SUBSCRIPTIONGROUP_CONFIG = 352,
         /// Pull for a lite-pull consumer.
         LITE_PULL_MESSAGE = 361,
         /// Take a timer message back before it is due.

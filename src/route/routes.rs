@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -146,11 +146,12 @@ impl Routes {
             None => Ok(None),
             Some(body) => {
                 let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
-                let route = Route::new(&topic, body, generation).map_err(|error| {
+                let mut route = Route::new(&topic, body, generation).map_err(|error| {
                     Error::new(ErrorKind::Protocol, "look up a route")
                         .topic_of(&topic)
                         .caused_by(error)
                 })?;
+                route.take_turns_from(self.turns(&topic));
                 Ok((!route.is_empty()).then(|| Arc::new(route)))
             }
         });
@@ -159,6 +160,15 @@ impl Routes {
         }
         self.lookups.lock().remove(&topic);
         outcome
+    }
+
+    /// The count of a topic's turns. It begins anywhere, so that many clients do not all begin with the same queue.
+    fn turns(&self, topic: &str) -> Arc<AtomicUsize> {
+        let known = self.known.read();
+        let turns = known
+            .get(topic)
+            .map(|known| Arc::clone(known.route.turns()));
+        turns.unwrap_or_else(|| Arc::new(AtomicUsize::new(usize::from(rand::random::<u16>()))))
     }
 
     fn note(&self, topic: &Arc<str>, found: Option<&Arc<Route>>) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::protocol::DecodeError;
 use crate::protocol::message::MessageQueue;
@@ -20,6 +21,8 @@ pub(crate) struct Route {
     pub(crate) writable: Vec<MessageQueue>,
     /// The queues that can be pulled from, by broker name and number.
     pub(crate) readable: Vec<MessageQueue>,
+    /// Whose turn it is to be sent to; goes on over the topic's generations.
+    turn: Arc<AtomicUsize>,
     brokers: BTreeMap<Arc<str>, BTreeMap<i64, Arc<str>>>,
     body: RouteBody,
 }
@@ -52,6 +55,7 @@ impl Route {
             generation,
             writable: Vec::new(),
             readable: Vec::new(),
+            turn: Arc::default(),
             brokers,
             body,
         };
@@ -73,6 +77,21 @@ impl Route {
                 .is_some_and(|addrs| addrs.contains_key(&Self::MASTER))
         });
         Ok(route)
+    }
+
+    /// Lets the turns go on where `turn` stands.
+    pub(super) fn take_turns_from(&mut self, turn: Arc<AtomicUsize>) {
+        self.turn = turn;
+    }
+
+    /// What counts the turns.
+    pub(super) const fn turns(&self) -> &Arc<AtomicUsize> {
+        &self.turn
+    }
+
+    /// A number that is one more at every call, modulo the number of queues the one whose turn it is.
+    pub(crate) fn next_turn(&self) -> usize {
+        self.turn.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The address of a broker's master.
@@ -243,6 +262,15 @@ mod tests {
             (route.addrs(true).count(), route.addrs(false).count()),
             (3, 5)
         );
+    }
+
+    #[test]
+    fn turns_go_on_with_the_next_generation() {
+        let first = Route::new(&"t".into(), body(), 1).unwrap();
+        assert_eq!((first.next_turn(), first.next_turn()), (0, 1));
+        let mut second = Route::new(&"t".into(), body(), 2).unwrap();
+        second.take_turns_from(Arc::clone(first.turns()));
+        assert_eq!((second.next_turn(), first.next_turn()), (2, 3));
     }
 
     #[test]

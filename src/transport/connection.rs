@@ -143,10 +143,7 @@ impl Connection {
             state.pending.forget(opaque);
             return Err(error);
         }
-        let rearm = state.armed.is_none_or(|armed| deadline < armed);
-        if rearm {
-            state.armed = Some(deadline);
-        }
+        let rearm = state.arm(deadline);
         self.wake_writer(state);
         if rearm {
             self.shared.rearm.notify_one();
@@ -233,6 +230,15 @@ impl Connection {
 }
 
 impl State {
+    /// Notes that something is due at `at`; true when the watch has to be told.
+    fn arm(&mut self, at: Instant) -> bool {
+        let earlier = self.armed.is_none_or(|armed| at < armed);
+        if earlier {
+            self.armed = Some(at);
+        }
+        earlier
+    }
+
     fn append(
         &mut self,
         serialization: Serialization,
@@ -266,6 +272,19 @@ impl Call {
     /// The address of the peer.
     pub(crate) fn addr(&self) -> &Arc<str> {
         self.connection.addr()
+    }
+
+    /// Has the task that waits for the answer woken at `at`, so that it can do something else meanwhile. The call goes on.
+    pub(crate) fn wake_at(&self, at: Instant) {
+        let shared = &self.connection.shared;
+        let rearm = {
+            let mut state = shared.state.lock();
+            state.pending.wake_at(self.opaque, at);
+            state.arm(at)
+        };
+        if rearm {
+            shared.rearm.notify_one();
+        }
     }
 }
 

@@ -29,6 +29,8 @@ pub(super) struct Pending {
 #[derive(Debug)]
 struct Entry {
     deadline: Instant,
+    /// When the call wants to be woken although nothing has happened.
+    wake_at: Option<Instant>,
     /// Where the request begins in the stream of written bytes.
     position: u64,
     state: State,
@@ -56,12 +58,21 @@ impl Pending {
             opaque,
             Entry {
                 deadline,
+                wake_at: None,
                 position,
                 state: State::Waiting(None),
             },
         );
         self.due = Some(self.due.map_or(deadline, |due| due.min(deadline)));
         Ok(opaque)
+    }
+
+    /// Notes that a call wants to be woken at `at`, answered or not.
+    pub(super) fn wake_at(&mut self, opaque: i32, at: Instant) {
+        if let Some(entry) = self.entries.get_mut(&opaque) {
+            entry.wake_at = Some(at);
+            self.due = Some(self.due.map_or(at, |due| due.min(at)));
+        }
     }
 
     /// An opaque for a request that wants no answer.
@@ -125,25 +136,32 @@ impl Pending {
         self.silent = 0;
     }
 
-    /// Ends every call whose deadline has come.
+    /// Ends every call whose deadline has come, and wakes those that wanted to be woken by now.
     pub(super) fn expire(&mut self, now: Instant, written: u64, wakers: &mut Vec<Waker>) {
         if self.due.is_none_or(|due| due > now) {
             return;
         }
         let mut next = None;
         for entry in self.entries.values_mut() {
-            if !matches!(entry.state, State::Waiting(_)) {
+            let State::Waiting(waker) = &mut entry.state else {
                 continue;
-            }
+            };
             if entry.deadline <= now {
                 let delivery = entry.delivery(written);
                 if delivery == Delivery::Unknown {
                     self.silent += 1;
                 }
                 entry.finish(Err(CallError::TimedOut(delivery)), wakers);
-            } else {
-                next = Some(next.map_or(entry.deadline, |next: Instant| next.min(entry.deadline)));
+                continue;
             }
+            if entry.wake_at.is_some_and(|at| at <= now) {
+                entry.wake_at = None;
+                wakers.extend(waker.take());
+            }
+            let due = entry
+                .wake_at
+                .map_or(entry.deadline, |at| at.min(entry.deadline));
+            next = Some(next.map_or(due, |next: Instant| next.min(due)));
         }
         self.due = next;
     }

@@ -15,6 +15,7 @@ use crate::name_server::NameServer;
 use crate::net::call::AnswerFormat;
 use crate::net::network::{ClusterEnvironment, Network};
 use crate::net::server::{Bound, Server};
+use crate::options::BrokerBuilder;
 
 /// The most brokers that a cluster can have: they are named by a letter.
 const MAX_BROKERS: usize = 26;
@@ -58,6 +59,9 @@ impl Cluster {
     ///
     /// # Errors
     /// No port could be taken.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends what was started.
     pub async fn start() -> io::Result<Self> {
         Self::builder().start().await
     }
@@ -126,7 +130,7 @@ pub struct ClusterBuilder {
     brokers: usize,
     topics: Vec<(String, i32)>,
     in_memory: bool,
-    broker: BrokerConfig,
+    broker: BrokerBuilder,
 }
 
 impl Default for ClusterBuilder {
@@ -135,7 +139,7 @@ impl Default for ClusterBuilder {
             brokers: 1,
             topics: Vec::new(),
             in_memory: false,
-            broker: BrokerConfig::default(),
+            broker: BrokerBuilder::default(),
         }
     }
 }
@@ -154,39 +158,39 @@ impl ClusterBuilder {
     }
 
     /// Whether the first message to a topic creates it. Default `true`.
-    pub const fn auto_create(mut self, yes: bool) -> Self {
-        self.broker.auto_create_topics = yes;
+    pub fn auto_create(mut self, yes: bool) -> Self {
+        self.broker = self.broker.auto_create(yes);
         self
     }
 
     /// How many queues a topic that is created by its first message has at most. Default 8; clients usually ask for 4.
-    pub const fn default_queues(mut self, queues: i32) -> Self {
-        self.broker.default_queues = queues;
+    pub fn default_queues(mut self, queues: i32) -> Self {
+        self.broker = self.broker.default_queues(queues);
         self
     }
 
     /// The longest body of a message, in bytes. Default 4 MiB.
-    pub const fn max_message(mut self, bytes: usize) -> Self {
-        self.broker.max_message = bytes;
+    pub fn max_message(mut self, bytes: usize) -> Self {
+        self.broker = self.broker.max_message(bytes);
         self
     }
 
     /// How many bytes of messages each broker keeps; older ones go. Default 256 MiB.
-    pub const fn store_limit(mut self, bytes: usize) -> Self {
-        self.broker.store_limit = bytes;
+    pub fn store_limit(mut self, bytes: usize) -> Self {
+        self.broker = self.broker.store_limit(bytes);
         self
     }
 
     /// How old the last heartbeat of a client may get, by the cluster's clock, before it is taken out of its groups and its
     /// connection is closed. Default 120 s.
-    pub const fn member_expiry(mut self, age: Duration) -> Self {
-        self.broker.member_expiry = age;
+    pub fn member_expiry(mut self, age: Duration) -> Self {
+        self.broker = self.broker.member_expiry(age);
         self
     }
 
     /// In which serialisation the nodes answer. Default: that of the request.
-    pub const fn answers(mut self, format: AnswerFormat) -> Self {
-        self.broker.answers = format;
+    pub fn answers(mut self, format: AnswerFormat) -> Self {
+        self.broker = self.broker.answers(format);
         self
     }
 
@@ -201,6 +205,9 @@ impl ClusterBuilder {
     ///
     /// # Errors
     /// No port could be taken, or a topic's name or number of queues is illegal.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends what was started.
     pub async fn start(self) -> io::Result<Cluster> {
         if !(1..=MAX_BROKERS).contains(&self.brokers) {
             let reason = format!("a cluster has 1 to {MAX_BROKERS} brokers");
@@ -215,9 +222,9 @@ impl ClusterBuilder {
         let name_server = NameServerHandle::new(
             network.clone(),
             self.addr(MEMORY_NAME_SERVER),
-            self.broker.answers,
+            self.broker.config.answers,
         )?;
-        name_server.start().await?;
+        name_server.start()?;
         let mut brokers = Vec::new();
         for (letter, port) in ('a'..='z')
             .zip((MEMORY_BROKER..).step_by(100))
@@ -226,7 +233,7 @@ impl ClusterBuilder {
             let config = BrokerConfig {
                 name: format!("broker-{letter}"),
                 name_servers: vec![name_server.addr().to_owned()],
-                ..self.broker.clone()
+                ..self.broker.config.clone()
             };
             let node = BrokerNode::new(config, network.clone(), self.addr(port), clock.clone())?;
             for (topic, queues) in &self.topics {
@@ -250,15 +257,20 @@ impl ClusterBuilder {
     }
 }
 
-/// A cluster's name server.
+/// A name server. Dropping it ends it.
 #[derive(Debug)]
+#[must_use = "dropping the name server ends it"]
 pub struct NameServerHandle {
     addr: String,
     server: Arc<Server>,
 }
 
 impl NameServerHandle {
-    fn new(network: Network, addr: SocketAddr, answers: AnswerFormat) -> io::Result<Self> {
+    pub(crate) fn new(
+        network: Network,
+        addr: SocketAddr,
+        answers: AnswerFormat,
+    ) -> io::Result<Self> {
         let bound = Bound::new(network, addr)?;
         let addr = bound.addr().to_string();
         let service = Arc::new(NameServer::new(answers));
@@ -280,24 +292,28 @@ impl NameServerHandle {
     ///
     /// # Errors
     /// It cannot listen.
-    pub async fn start(&self) -> io::Result<()> {
+    pub fn start(&self) -> io::Result<()> {
         self.server.start()
     }
 
     /// Closes its connections and takes no more. It forgets the brokers with that, but not its key-value entries.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not keep it from ending.
     pub async fn stop(&self) {
         self.server.stop().await;
     }
 }
 
-/// One of a cluster's brokers.
+/// A broker. Dropping it ends it.
+#[must_use = "dropping the broker ends it"]
 pub struct BrokerHandle {
     addr: String,
     node: BrokerNode,
 }
 
 impl BrokerHandle {
-    fn new(node: BrokerNode) -> Self {
+    pub(crate) fn new(node: BrokerNode) -> Self {
         Self {
             addr: node.addr().to_string(),
             node,
@@ -320,11 +336,17 @@ impl BrokerHandle {
     }
 
     /// Ends it as a crash does: its connections are reset and nobody is told. It keeps its messages, topics and committed offsets.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not keep it from ending.
     pub async fn kill(&self) {
         self.node.kill().await;
     }
 
     /// Ends it in order: it unregisters, and what waits to be written is written before its connections are closed.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends it as [`kill`](Self::kill) does.
     pub async fn stop(&self) {
         self.node.stop().await;
     }
@@ -334,6 +356,9 @@ impl BrokerHandle {
     ///
     /// # Errors
     /// It cannot listen.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves it ended, or started and about to register.
     pub async fn restart(&self) -> io::Result<()> {
         self.node.stop().await;
         self.node.start().await

@@ -1,4 +1,5 @@
 //! SEND_MESSAGE (10, 310): where a message goes, and what is refused.
+#![allow(clippy::unwrap_used, reason = "what must hold in a test")]
 
 mod support;
 

@@ -3,8 +3,11 @@
 //! A file's types are what the client encodes and the testkit decodes, and the other way round, so each is tested by its
 //! own round trip.
 
+pub mod connections;
+pub mod consume_stats;
 pub mod consumer_list;
 pub mod consumer_offset;
+pub mod create_topic;
 pub mod delete_topic;
 pub mod heartbeat;
 pub mod kv_config;
@@ -13,10 +16,15 @@ pub mod pull_message;
 pub mod queue_offset;
 pub mod register_broker;
 pub mod route;
+pub mod runtime_info;
 pub mod send_back;
 pub mod send_message;
 pub mod send_message_v1;
+pub mod subscription_group;
+pub mod topic_configs;
+pub mod topic_consumers;
 pub mod topic_list;
+pub mod topic_stats;
 pub mod unregister_client;
 pub mod view_message;
 

@@ -77,6 +77,34 @@ fn answer(opaque: i32) -> Command {
 }
 
 #[test]
+fn a_call_is_woken_when_it_wants_to_be_and_goes_on() {
+    let mut rig = Rig::new();
+    let opaque = rig.enter(3000);
+    assert!(rig.poll(opaque).is_pending());
+    rig.pending
+        .wake_at(opaque, rig.now + Duration::from_millis(1000));
+    assert_eq!(
+        rig.pending.due(),
+        Some(rig.now + Duration::from_millis(1000))
+    );
+    rig.expire(999, 1);
+    assert_eq!(rig.woken(), 0);
+    rig.expire(1000, 1);
+    assert_eq!(rig.woken(), 1);
+    assert_eq!(
+        rig.pending.due(),
+        Some(rig.now + Duration::from_millis(3000))
+    );
+    assert_eq!(rig.pending.silent(), 0);
+    // Only once, and the answer is still waited for.
+    rig.expire(2000, 1);
+    assert_eq!(rig.woken(), 1);
+    assert!(rig.poll(opaque).is_pending());
+    rig.answer(opaque);
+    assert!(matches!(rig.poll(opaque), Poll::Ready(Ok(_))));
+}
+
+#[test]
 fn an_answer_wakes_its_call_once_and_only_its_call() {
     let mut rig = Rig::new();
     let (first, second) = (rig.enter(10), rig.enter(10));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rocketmq_sdk::protocol::command::Language;
 use rocketmq_sdk::protocol::request::heartbeat::{ConsumerData, SubscriptionData};
+use rocketmq_sdk::protocol::request::subscription_group::GroupConfig;
 
 use crate::broker::filter::Filter;
 use crate::broker::names;
@@ -21,30 +22,6 @@ pub(crate) struct Groups {
     producers: HashMap<Box<str>, BTreeMap<u64, Member>>,
     /// The last fingerprint of each group's subscriptions; 0 from clients that do not give one.
     fingerprints: HashMap<Box<str>, i32>,
-}
-
-/// What a consumer group may do, online or not.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct GroupConfig {
-    pub(crate) consume_enable: bool,
-    pub(crate) consume_broadcast_enable: bool,
-    pub(crate) consume_from_min_enable: bool,
-    pub(crate) notify_members: bool,
-    pub(crate) retry_queues: i32,
-    pub(crate) max_retries: i32,
-}
-
-impl Default for GroupConfig {
-    fn default() -> Self {
-        Self {
-            consume_enable: true,
-            consume_broadcast_enable: true,
-            consume_from_min_enable: true,
-            notify_members: true,
-            retry_queues: 1,
-            max_retries: 16,
-        }
-    }
 }
 
 /// A consumer group that has members.
@@ -106,7 +83,11 @@ impl Groups {
             if names::check_group(group).is_err() || self.configs.len() >= MAX_GROUPS {
                 return None;
             }
-            self.configs.insert(group.into(), GroupConfig::default());
+            let config = GroupConfig {
+                group_name: group.to_owned(),
+                ..GroupConfig::default()
+            };
+            self.configs.insert(group.into(), config);
         }
         self.configs.get(group)
     }
@@ -130,7 +111,8 @@ impl Groups {
     }
 
     /// Creates or changes a consumer group. `false`: there are too many.
-    pub(crate) fn put_config(&mut self, group: &str, config: GroupConfig) -> bool {
+    pub(crate) fn put_config(&mut self, config: GroupConfig) -> bool {
+        let group = &*config.group_name;
         if !self.configs.contains_key(group) && self.configs.len() >= MAX_GROUPS {
             return false;
         }
@@ -139,8 +121,8 @@ impl Groups {
     }
 
     /// All consumer groups that are configured.
-    pub(crate) fn configs(&self) -> impl Iterator<Item = (&str, &GroupConfig)> {
-        self.configs.iter().map(|(name, config)| (&**name, config))
+    pub(crate) fn configs(&self) -> impl Iterator<Item = &GroupConfig> {
+        self.configs.values()
     }
 
     /// Deletes a consumer group's configuration.
@@ -153,9 +135,12 @@ impl Groups {
         self.consumers.get(group)
     }
 
-    /// All consumer groups that have members.
-    pub(crate) fn online(&self) -> impl Iterator<Item = (&str, &ConsumerGroup)> {
-        self.consumers.iter().map(|(name, group)| (&**name, group))
+    /// The consumer groups that read a topic now.
+    pub(crate) fn reading(&self, topic: &str) -> impl Iterator<Item = &str> {
+        self.consumers
+            .iter()
+            .filter(move |(_, group)| group.subscriptions.contains_key(topic))
+            .map(|(name, _)| &**name)
     }
 
     /// A producer group's members.

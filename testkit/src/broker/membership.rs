@@ -60,7 +60,7 @@ impl Broker {
         let wanted = self
             .groups
             .config(group)
-            .is_some_and(|config| config.notify_members);
+            .is_some_and(|config| config.notify_consumer_ids_changed_enable);
         let Some(members) = self.groups.consumer(group) else {
             return;
         };

@@ -1,7 +1,7 @@
 //! The broker: keeps messages, hands them out, and knows who is in which group.
 //!
 //! All state is in one [`Broker`], behind one lock, which a connection's task takes once for all requests that arrived together.
-//! Handlers are plain functions on that state, one file per request code in `handle`. What waits - held pulls, delayed messages,
+//! Handlers are plain functions on that state, one file per kind of request in `handle`. What waits - held pulls, delayed messages,
 //! the expiry of members - is an entry in the one timer queue.
 
 mod arrival;
@@ -31,7 +31,7 @@ use rocketmq_sdk::protocol::request::register_broker::TopicConfig;
 use tokio::sync::{Notify, watch};
 
 use crate::clock::{Clock, Follower};
-use crate::net::Service;
+use crate::net::Serve;
 use crate::net::call::{AnswerFormat, Call};
 use crate::net::outgoing::Outgoing;
 use crate::net::peer::Peer;
@@ -82,7 +82,7 @@ impl Default for BrokerConfig {
 
 /// A broker's service: its state, and what wakes the tasks that serve it.
 #[derive(Debug)]
-pub(crate) struct BrokerService {
+pub(crate) struct SharedBroker {
     clock: Clock,
     state: Mutex<Broker>,
     /// Wakes the task that waits for the next timer.
@@ -126,7 +126,7 @@ enum Event {
     CheckMember(u64),
 }
 
-impl BrokerService {
+impl SharedBroker {
     pub(crate) fn new(config: BrokerConfig, addr: SocketAddr, clock: Clock) -> Arc<Self> {
         let now = clock.millis();
         let broker = Broker {
@@ -227,14 +227,14 @@ impl BrokerService {
     }
 }
 
-impl Follower for BrokerService {
+impl Follower for SharedBroker {
     fn clock_turned(&self) {
         self.with(Broker::run_due);
         self.timer_changed.notify_one();
     }
 }
 
-impl Service for BrokerService {
+impl Serve for SharedBroker {
     fn serve(&self, peer: &Arc<Peer>, requests: &[Command], out: &mut Outgoing) {
         self.with(|broker| {
             for request in requests {

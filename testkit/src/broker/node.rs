@@ -11,7 +11,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::broker::registrar::Registrar;
-use crate::broker::{BrokerConfig, BrokerService};
+use crate::broker::{BrokerConfig, SharedBroker, names};
 use crate::clock::Clock;
 use crate::net::network::Network;
 use crate::net::server::{Bound, Server};
@@ -25,7 +25,7 @@ pub(crate) struct BrokerNode {
     name: String,
     name_servers: usize,
     network: Network,
-    service: Arc<BrokerService>,
+    service: Arc<SharedBroker>,
     server: Arc<Server>,
     runtime: Handle,
     running: Mutex<Option<Running>>,
@@ -48,10 +48,14 @@ impl BrokerNode {
         addr: SocketAddr,
         clock: Clock,
     ) -> io::Result<Self> {
+        for name in [&config.name, &config.cluster] {
+            names::check_topic(name)
+                .map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why.to_string()))?;
+        }
         let bound = Bound::new(network.clone(), addr)?;
         let name = config.name.clone();
         let name_servers = config.name_servers.len();
-        let service = BrokerService::new(config, bound.addr(), clock);
+        let service = SharedBroker::new(config, bound.addr(), clock);
         Ok(Self {
             name,
             name_servers,
@@ -75,7 +79,7 @@ impl BrokerNode {
         self.server.is_running()
     }
 
-    pub(crate) const fn service(&self) -> &Arc<BrokerService> {
+    pub(crate) const fn service(&self) -> &Arc<SharedBroker> {
         &self.service
     }
 
@@ -131,7 +135,11 @@ impl BrokerNode {
     }
 
     /// Unregisters the broker, then closes its connections in order.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the broker as [`kill`](Self::kill) does.
     pub(crate) async fn stop(&self) {
+        let _killed_if_dropped = KillOnDrop(&self.server);
         let running = self.running.lock().take();
         if let Some(running) = running {
             running.stopped.cancel();
@@ -141,13 +149,26 @@ impl BrokerNode {
     }
 
     /// Ends the broker as a crash would: its connections are reset, nobody is told.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not stop the broker from ending.
     pub(crate) async fn kill(&self) {
+        let _killed_if_dropped = KillOnDrop(&self.server);
         let running = self.running.lock().take();
         if let Some(Running { killed, tasks, .. }) = running {
             drop(killed);
             tasks.wait().await;
         }
         self.server.kill().await;
+    }
+}
+
+/// Ends a server if a future that was to end it is dropped.
+struct KillOnDrop<'a>(&'a Server);
+
+impl Drop for KillOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.kill_now();
     }
 }
 

@@ -45,11 +45,11 @@ impl Offsets {
     }
 
     /// The groups that have committed offsets of a topic.
-    pub(crate) fn groups_of(&self, topic: &str) -> Vec<&str> {
-        self.topics
-            .get(topic)
-            .map(|groups| groups.keys().map(|group| &**group).collect())
-            .unwrap_or_default()
+    pub(crate) fn groups_of(&self, topic: &str) -> impl Iterator<Item = &str> {
+        let groups = self.topics.get(topic);
+        groups
+            .into_iter()
+            .flat_map(|groups| groups.keys().map(|group| &**group))
     }
 
     /// Forgets a topic.
@@ -81,7 +81,7 @@ mod tests {
         assert_eq!(offsets.get("t", "g", 0), Some(5));
         assert_eq!(offsets.get("t", "g", 1), None);
         assert_eq!(offsets.topics_of("g"), ["t"]);
-        assert_eq!(offsets.groups_of("u"), ["h"]);
+        assert_eq!(offsets.groups_of("u").collect::<Vec<_>>(), ["h"]);
         offsets.delete_group("g");
         offsets.delete_topic("u");
         assert_eq!(offsets.get("t", "g", 0), None);

@@ -15,7 +15,7 @@ use rocketmq_sdk::protocol::request::register_broker::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::{Broker, BrokerService};
+use crate::broker::{Broker, SharedBroker};
 use crate::net::link::Link;
 use crate::net::network::Network;
 use crate::net::outgoing::Outgoing;
@@ -100,7 +100,7 @@ impl Broker {
 
 /// Keeps a broker registered with one name server, until it is stopped; then unregisters it, unless it is killed.
 pub(crate) struct Registrar {
-    pub(crate) service: Arc<BrokerService>,
+    pub(crate) service: Arc<SharedBroker>,
     pub(crate) network: Network,
     /// Which of the broker's name servers this is.
     pub(crate) name_server: usize,

@@ -214,6 +214,18 @@ impl Store {
         min + index as i64
     }
 
+    /// When a message of a queue was stored.
+    pub(crate) fn time_of(&self, queue: QueueKey, offset: i64) -> Option<i64> {
+        self.read(queue, offset)
+            .next()
+            .map(|stored| stored.store_time)
+    }
+
+    /// When the oldest message was stored.
+    pub(crate) fn earliest_time(&self) -> Option<i64> {
+        self.log.front().map(|record| record.store_time)
+    }
+
     /// Forgets the queues of a topic. Their messages stay in the log until they are the oldest.
     pub(crate) fn delete_topic(&mut self, topic: &str) {
         for key in self.by_topic.remove(topic).into_iter().flatten() {

@@ -92,11 +92,6 @@ impl Topics {
         self.topics.get(name)
     }
 
-    /// All topics.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Topic> {
-        self.topics.values()
-    }
-
     /// Creates or changes a topic. `false`: there are too many.
     pub(crate) fn put(&mut self, config: TopicConfig, now: i64) -> bool {
         if self

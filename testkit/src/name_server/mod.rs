@@ -1,11 +1,13 @@
 //! The name server: knows which brokers there are, and which topics they hold. Does not know: messages, or groups.
 //!
-//! One file per group of request codes; each starts with what it answers.
+//! One file per file of `protocol::request`; each starts with the codes that it answers.
 
-mod brokers;
+mod delete_topic;
 mod kv_config;
-mod routes;
-mod topics;
+mod register_broker;
+mod route;
+mod table;
+mod topic_list;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,12 +16,12 @@ use parking_lot::Mutex;
 use rocketmq_sdk::protocol::code::RequestCode;
 use rocketmq_sdk::protocol::command::Command;
 
-use crate::net::Service;
+use crate::net::Serve;
 use crate::net::call::{AnswerFormat, Call, Refusal};
 use crate::net::outgoing::Outgoing;
 use crate::net::peer::Peer;
-use routes::Routes;
-pub(crate) use topics::APPLY_TOPIC_URL;
+pub(crate) use route::APPLY_TOPIC_URL;
+use table::Routes;
 
 /// A name server's service.
 #[derive(Debug)]
@@ -45,7 +47,7 @@ impl NameServer {
     }
 }
 
-impl Service for NameServer {
+impl Serve for NameServer {
     fn serve(&self, peer: &Arc<Peer>, requests: &[Command], out: &mut Outgoing) {
         let mut state = self.state.lock();
         for request in requests {
@@ -66,12 +68,12 @@ fn handle(state: &mut State, call: &mut Call<'_>) -> Result<(), Refusal> {
         RequestCode::PUT_KV_CONFIG => kv_config::put(state, call),
         RequestCode::GET_KV_CONFIG => kv_config::get(state, call),
         RequestCode::DELETE_KV_CONFIG => kv_config::delete(state, call),
-        RequestCode::REGISTER_BROKER => brokers::register(state, call),
-        RequestCode::UNREGISTER_BROKER => brokers::unregister(state, call),
-        RequestCode::GET_BROKER_CLUSTER_INFO => brokers::cluster_info(state, call),
-        RequestCode::GET_ROUTEINFO_BY_TOPIC => topics::route(state, call),
-        RequestCode::GET_ALL_TOPIC_LIST_FROM_NAMESERVER => topics::list(state, call),
-        RequestCode::DELETE_TOPIC_IN_NAMESRV => topics::delete(state, call),
+        RequestCode::REGISTER_BROKER => register_broker::register(state, call),
+        RequestCode::UNREGISTER_BROKER => register_broker::unregister(state, call),
+        RequestCode::GET_BROKER_CLUSTER_INFO => route::cluster(state, call),
+        RequestCode::GET_ROUTEINFO_BY_TOPIC => route::topic(state, call),
+        RequestCode::GET_ALL_TOPIC_LIST_FROM_NAMESERVER => topic_list::handle(state, call),
+        RequestCode::DELETE_TOPIC_IN_NAMESRV => delete_topic::handle(state, call),
         _ => Err(Refusal::not_supported(call.request)),
     }
 }

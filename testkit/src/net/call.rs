@@ -124,20 +124,18 @@ impl<'a> Call<'a> {
         self.address.write(self.out, &answer);
     }
 
-    /// Answers that it was done, with a body in JSON.
+    /// Answers that it was done, with a body in standard JSON.
     pub(crate) fn answer_json(&mut self, body: &impl Serialize) -> Result<(), Refusal> {
-        self.answer_json_with(&NoFields, body)
-    }
-
-    /// Answers that it was done, with a header and a body in JSON.
-    pub(crate) fn answer_json_with<'h>(
-        &mut self,
-        header: &impl Header<'h>,
-        body: &impl Serialize,
-    ) -> Result<(), Refusal> {
         let body = serde_json::to_vec(body)
             .map_err(|error| Refusal::new(ResponseCode::SYSTEM_ERROR, error.to_string()))?;
-        self.answer_body(header, &[body.into()]);
+        self.answer_body(&NoFields, &[body.into()]);
+        Ok(())
+    }
+
+    /// Answers that it was done, with a body in the JSON of Java, whose keys may be objects.
+    pub(crate) fn answer_java_json(&mut self, body: &impl Serialize) -> Result<(), Refusal> {
+        let body = java_json::to_vec(body)?;
+        self.answer_body(&NoFields, &[body.into()]);
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, Wr
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::net::Service;
+use crate::net::Serve;
 use crate::net::outgoing::Outgoing;
 use crate::net::peer::{MAX_WAITING, Peer};
 
@@ -60,7 +60,7 @@ pub(crate) struct Ending {
 pub(crate) async fn run<S: Stream>(
     stream: S,
     peer: Arc<Peer>,
-    service: Arc<dyn Service>,
+    service: Arc<dyn Serve>,
     ending: Ending,
 ) {
     let (reader, writer) = tokio::io::split(stream);
@@ -95,7 +95,7 @@ struct Connection<S> {
     requests: Vec<Command>,
     out: Outgoing,
     peer: Arc<Peer>,
-    service: Arc<dyn Service>,
+    service: Arc<dyn Serve>,
 }
 
 impl<S: Stream> Connection<S> {

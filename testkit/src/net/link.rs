@@ -28,7 +28,7 @@ impl Link {
     }
 
     /// Sends a request and waits for its answer.
-    pub(crate) async fn call<'a, R: Request<'a>>(
+    pub(crate) async fn call<'a, R: Request<'a> + Sync>(
         &mut self,
         header: &R,
         body: &Bytes,

@@ -19,7 +19,7 @@ use outgoing::Outgoing;
 use peer::Peer;
 
 /// What answers the requests that arrive on connections.
-pub(crate) trait Service: Send + Sync + 'static {
+pub(crate) trait Serve: Send + Sync + 'static {
     /// Handles requests that arrived together, in their order. Answers that are ready go to `out`; others follow through the
     /// peer.
     fn serve(&self, peer: &Arc<Peer>, requests: &[Command], out: &mut Outgoing);

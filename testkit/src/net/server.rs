@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
-use crate::net::Service;
+use crate::net::Serve;
 use crate::net::connection::{self, Ending, Stream};
 use crate::net::network::Network;
 use crate::net::peer::Peer;
@@ -57,7 +57,7 @@ impl Bound {
 /// A node's server.
 pub(crate) struct Server {
     bound: Bound,
-    service: Arc<dyn Service>,
+    service: Arc<dyn Serve>,
     max_connections: usize,
     runtime: Handle,
     next_peer: AtomicU64,
@@ -79,11 +79,7 @@ impl Drop for Running {
 
 impl Server {
     /// A server that is not yet started. Its tasks run where this is called.
-    pub(crate) fn new(
-        bound: Bound,
-        service: Arc<dyn Service>,
-        max_connections: usize,
-    ) -> Arc<Self> {
+    pub(crate) fn new(bound: Bound, service: Arc<dyn Serve>, max_connections: usize) -> Arc<Self> {
         let server = Arc::new(Self {
             bound,
             service,
@@ -142,6 +138,11 @@ impl Server {
     /// Ends every connection with a reset.
     pub(crate) async fn kill(&self) {
         self.end(|ending| ending.killed.cancel()).await;
+    }
+
+    /// As [`kill`](Self::kill), without waiting for the end.
+    pub(crate) fn kill_now(&self) {
+        drop(self.running.lock().take());
     }
 
     async fn end(&self, how: impl FnOnce(&Ending)) {

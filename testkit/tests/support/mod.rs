@@ -3,6 +3,8 @@
     dead_code,
     missing_docs,
     unreachable_pub,
+    clippy::unwrap_used,
+    clippy::future_not_send,
     reason = "each test uses a part of it"
 )]
 

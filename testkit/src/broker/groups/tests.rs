@@ -83,7 +83,8 @@ fn a_connection_that_ends_leaves_its_groups() {
 #[test]
 fn groups_are_made_on_demand_if_their_name_is_legal() {
     let mut groups = Groups::default();
-    assert_eq!(groups.config("g"), Some(&GroupConfig::default()));
+    assert_eq!(groups.config("g").unwrap().retry_max_times, 16);
+    assert!(groups.is_configured("g"));
     assert_eq!(groups.config("../g"), None);
     groups.register_producer(member(1), "../p");
     assert!(groups.producers("../p").is_none());

@@ -47,7 +47,7 @@ impl Broker {
             tracing::warn!(client = %member.client_id, "a heartbeat names a group that cannot be");
             return;
         };
-        let retry_queues = config.retry_queues;
+        let retry_queues = config.retry_queue_nums;
         self.topics
             .ensure(&names::retry_topic(&group), retry_queues, self.now);
         if self.groups.register_consumer(member, data, subscriptions) {

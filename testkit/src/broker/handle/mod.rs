@@ -1,11 +1,21 @@
-//! What a broker does with requests: one file per request code or group of codes, each starting with what it answers.
+//! What a broker does with requests: one file per file of `protocol::request`, each starting with the codes that it answers.
 
+mod connections;
+mod consume_stats;
 mod consumer_list;
 mod consumer_offset;
+mod create_topic;
+mod delete_topic;
 mod heartbeat;
 mod pull_message;
 mod queue_offset;
+mod runtime_info;
+mod send_back;
 mod send_message;
+mod subscription_group;
+mod topic_configs;
+mod topic_consumers;
+mod topic_stats;
 mod unregister_client;
 mod view_message;
 
@@ -32,6 +42,21 @@ pub(super) fn handle(broker: &mut Broker, call: &mut Call<'_>) -> Result<(), Ref
         RequestCode::HEART_BEAT => heartbeat::handle(broker, call),
         RequestCode::UNREGISTER_CLIENT => unregister_client::handle(broker, call),
         RequestCode::GET_CONSUMER_LIST_BY_GROUP => consumer_list::handle(broker, call),
+        RequestCode::CONSUMER_SEND_MSG_BACK => send_back::handle(broker, call),
+        RequestCode::UPDATE_AND_CREATE_TOPIC => create_topic::handle(broker, call),
+        RequestCode::GET_ALL_TOPIC_CONFIG => topic_configs::all(broker, call),
+        RequestCode::GET_TOPIC_CONFIG => topic_configs::one(broker, call),
+        RequestCode::QUERY_TOPIC_CONSUME_BY_WHO => topic_consumers::handle(broker, call),
+        RequestCode::GET_SUBSCRIPTIONGROUP_CONFIG => subscription_group::get(broker, call),
+        RequestCode::GET_TOPIC_STATS_INFO => topic_stats::handle(broker, call),
+        RequestCode::DELETE_TOPIC_IN_BROKER => delete_topic::handle(broker, call),
+        RequestCode::GET_BROKER_RUNTIME_INFO => runtime_info::handle(broker, call),
+        RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP => subscription_group::put(broker, call),
+        RequestCode::GET_ALL_SUBSCRIPTIONGROUP_CONFIG => subscription_group::list(broker, call),
+        RequestCode::DELETE_SUBSCRIPTIONGROUP => subscription_group::delete(broker, call),
+        RequestCode::GET_CONSUMER_CONNECTION_LIST => connections::consumers(broker, call),
+        RequestCode::GET_PRODUCER_CONNECTION_LIST => connections::producers(broker, call),
+        RequestCode::GET_CONSUME_STATS => consume_stats::handle(broker, call),
         _ => Err(Refusal::not_supported(call.request)),
     }
 }

@@ -208,7 +208,7 @@ impl Broker {
         Ok(())
     }
 
-    fn choose_queue(&mut self, queues: i32) -> i32 {
+    pub(super) fn choose_queue(&mut self, queues: i32) -> i32 {
         self.next_queue = self.next_queue.wrapping_add(1);
         (self.next_queue % queues.max(1) as u32) as i32
     }
@@ -227,7 +227,9 @@ impl Broker {
                 remark,
             ));
         };
-        let max = request.max_reconsume_times.unwrap_or(config.max_retries);
+        let max = request
+            .max_reconsume_times
+            .unwrap_or(config.retry_max_times);
         if arrival.reconsume_times > max {
             let topic = names::dead_letter_topic(group);
             self.topics.ensure(&topic, 1, self.now);

@@ -1,4 +1,4 @@
-//! REGISTER_BROKER (103), UNREGISTER_BROKER (104), GET_BROKER_CLUSTER_INFO (106).
+//! REGISTER_BROKER (103) and UNREGISTER_BROKER (104).
 
 use rocketmq_sdk::protocol::code::ResponseCode;
 use rocketmq_sdk::protocol::request::register_broker::{
@@ -6,7 +6,7 @@ use rocketmq_sdk::protocol::request::register_broker::{
 };
 
 use crate::name_server::State;
-use crate::name_server::routes::Registration;
+use crate::name_server::table::Registration;
 use crate::net::call::{Call, Refusal};
 
 pub(super) fn register(state: &mut State, call: &mut Call<'_>) -> Result<(), Refusal> {
@@ -55,8 +55,4 @@ pub(super) fn unregister(state: &mut State, call: &mut Call<'_>) -> Result<(), R
         .unregister(&header.broker_name, header.broker_id, &header.broker_addr);
     call.done();
     Ok(())
-}
-
-pub(super) fn cluster_info(state: &mut State, call: &mut Call<'_>) -> Result<(), Refusal> {
-    call.answer_json(&state.routes.cluster_info())
 }

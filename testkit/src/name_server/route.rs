@@ -1,10 +1,8 @@
-//! GET_ROUTEINFO_BY_TOPIC (105), GET_ALL_TOPIC_LIST_FROM_NAMESERVER (206), DELETE_TOPIC_IN_NAMESRV (216).
+//! GET_ROUTEINFO_BY_TOPIC (105) and GET_BROKER_CLUSTER_INFO (106).
 
 use rocketmq_sdk::protocol::code::ResponseCode;
-use rocketmq_sdk::protocol::request::delete_topic::DeleteTopicInNameServer;
 use rocketmq_sdk::protocol::request::kv_config::ORDER_TOPIC_CONFIG;
 use rocketmq_sdk::protocol::request::route::GetRoute;
-use rocketmq_sdk::protocol::request::topic_list::TopicListBody;
 
 use crate::name_server::State;
 use crate::net::call::{Call, Refusal};
@@ -14,7 +12,7 @@ pub(crate) const APPLY_TOPIC_URL: &str =
     "\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details.";
 
 /// Answers with standard JSON, whichever version asks: what older clients read is a superset of it.
-pub(super) fn route(state: &mut State, call: &mut Call<'_>) -> Result<(), Refusal> {
+pub(super) fn topic(state: &mut State, call: &mut Call<'_>) -> Result<(), Refusal> {
     let request: GetRoute<'_> = call.header()?;
     let Some(mut route) = state.routes.route(&request.topic) else {
         let remark = format!(
@@ -29,18 +27,6 @@ pub(super) fn route(state: &mut State, call: &mut Call<'_>) -> Result<(), Refusa
     call.answer_json(&route)
 }
 
-pub(super) fn list(state: &mut State, call: &mut Call<'_>) -> Result<(), Refusal> {
-    call.answer_json(&TopicListBody {
-        topic_list: state.routes.topics().map(str::to_owned).collect(),
-        broker_addr: None,
-    })
-}
-
-pub(super) fn delete(state: &mut State, call: &mut Call<'_>) -> Result<(), Refusal> {
-    let request: DeleteTopicInNameServer<'_> = call.header()?;
-    state
-        .routes
-        .delete_topic(&request.topic, request.cluster_name.as_deref());
-    call.done();
-    Ok(())
+pub(super) fn cluster(state: &mut State, call: &mut Call<'_>) -> Result<(), Refusal> {
+    call.answer_json(&state.routes.cluster_info())
 }

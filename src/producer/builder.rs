@@ -1,0 +1,188 @@
+//! Making a producer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::try_join_all;
+
+use crate::client::{Client, ClientBuilder};
+use crate::config::ClientConfig;
+use crate::environment::Environment;
+use crate::error::{Error, Result};
+use crate::producer::{DefaultProducer, Settings, validate};
+use crate::protocol::frame::MAX_FRAME;
+
+const OPERATION: &str = "start a producer";
+
+/// The topic from which brokers take the configuration of topics that they make by themselves.
+const DEFAULT_TOPIC: &str = "TBW102";
+
+/// What a frame holds beside the body: a header with as many properties as a broker takes, generously.
+const FRAME_RESERVE: usize = 64 * 1024;
+
+/// Makes a [`DefaultProducer`].
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until it is started"]
+pub struct DefaultProducerBuilder {
+    settings: Settings,
+    topics: Vec<Arc<str>>,
+    own: ClientBuilder,
+    own_is_set: bool,
+    shared: Option<Client>,
+}
+
+impl DefaultProducerBuilder {
+    pub(super) fn new(group: Arc<str>) -> Self {
+        Self {
+            settings: Settings {
+                group,
+                send_timeout: Duration::from_secs(3),
+                retries: 2,
+                max_message_size: 4 * 1024 * 1024,
+                compress_over: if cfg!(feature = "zlib") {
+                    4096
+                } else {
+                    usize::MAX
+                },
+                default_topic: DEFAULT_TOPIC.into(),
+                default_topic_queues: 4,
+            },
+            topics: Vec::new(),
+            own: Client::builder(),
+            own_is_set: false,
+            shared: None,
+        }
+    }
+
+    /// The name servers, `host:port`, several separated by `;`. Default: the environment variable `NAMESRV_ADDR`. See
+    /// [`ClientConfig::name_server`].
+    pub fn name_server(self, addrs: &str) -> Self {
+        self.with_own(|own| own.name_server(addrs))
+    }
+
+    /// Replaces the whole configuration of the connection to the cluster. Default: [`ClientConfig::from_env`].
+    pub fn config(self, config: ClientConfig) -> Self {
+        self.with_own(|own| own.config(config))
+    }
+
+    /// Where connections and the time come from. Default: [`TcpEnvironment`](crate::environment::TcpEnvironment).
+    pub fn environment(self, environment: Arc<dyn Environment>) -> Self {
+        self.with_own(|own| own.environment(environment))
+    }
+
+    /// Shares a client with other producers and consumers. By default the producer has one of its own, which ends with it.
+    pub fn client(mut self, client: &Client) -> Self {
+        self.shared = Some(client.clone());
+        self
+    }
+
+    /// How long a send may take, all attempts together. Default 3 s.
+    pub fn send_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.send_timeout = timeout;
+        self
+    }
+
+    /// How often a send that failed is tried again, within its timeout. Default 2.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.settings.retries = retries;
+        self
+    }
+
+    /// The largest body, in bytes and before compression. Default 4 MiB, as in brokers; they have to be told too. At most a
+    /// little under 16 MiB.
+    pub fn max_message_size(mut self, bytes: usize) -> Self {
+        self.settings.max_message_size = bytes;
+        self
+    }
+
+    /// From which size on bodies are compressed, in bytes; `usize::MAX` for never. Default 4,096. One that compression does not
+    /// make smaller is sent as it is.
+    #[cfg(feature = "zlib")]
+    pub fn compress_over(mut self, bytes: usize) -> Self {
+        self.settings.compress_over = bytes;
+        self
+    }
+
+    /// The topic whose brokers make a topic that does not exist, from its configuration. Default `TBW102`.
+    pub fn default_topic(mut self, topic: impl Into<Arc<str>>) -> Self {
+        self.settings.default_topic = topic.into();
+        self
+    }
+
+    /// How many queues such a topic gets on each broker, if the default topic has as many. Default 4.
+    pub fn default_topic_queues(mut self, queues: u16) -> Self {
+        self.settings.default_topic_queues = queues.into();
+        self
+    }
+
+    /// Topics that will be sent to. Their routes are looked up by [`start`](Self::start), and their brokers know the producer
+    /// from then on; others follow when the first message is sent to them. A topic need not exist.
+    pub fn topics<T: Into<Arc<str>>>(mut self, topics: impl IntoIterator<Item = T>) -> Self {
+        self.topics.extend(topics.into_iter().map(Into::into));
+        self
+    }
+
+    /// Starts the producer. Where topics were named, it asks a name server for their routes and makes itself known to their
+    /// brokers; else it connects when the first message is sent.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput): the group or a setting breaks a rule, no name server is set, or the
+    /// shared client has a producer of this group already. [`NameServer`](crate::ErrorKind::NameServer),
+    /// [`Timeout`](crate::ErrorKind::Timeout): topics were named, and no name server answered within the client's request timeout.
+    /// [`Closed`](crate::ErrorKind::Closed): the shared client has been shut down.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves nothing behind.
+    pub async fn start(self) -> Result<DefaultProducer> {
+        self.check()?;
+        let (client, owns_client) = match self.shared {
+            Some(client) => (client, false),
+            None => (self.own.start().await?, true),
+        };
+        let deadline = client.request_deadline();
+        try_join_all(
+            self.topics
+                .iter()
+                .map(|topic| client.route(topic, deadline)),
+        )
+        .await
+        .map_err(|error| error.target(format!("group {}", self.settings.group)))?;
+        let known_at_once = !self.topics.is_empty();
+        let producer = DefaultProducer::open(client, owns_client, self.settings, self.topics)?;
+        if known_at_once {
+            producer.shared.client.heartbeat_now().await;
+        }
+        Ok(producer)
+    }
+
+    fn check(&self) -> Result<()> {
+        let settings = &self.settings;
+        validate::group(OPERATION, &settings.group)?;
+        validate::topic(OPERATION, &settings.default_topic)?;
+        self.topics
+            .iter()
+            .try_for_each(|topic| validate::topic(OPERATION, topic))?;
+        let most = MAX_FRAME - FRAME_RESERVE;
+        let detail = if settings.send_timeout.is_zero() {
+            "send_timeout is zero".to_owned()
+        } else if !(1..=most).contains(&settings.max_message_size) {
+            format!(
+                "max_message_size is {}; allowed is 1 to {most}",
+                settings.max_message_size
+            )
+        } else if settings.default_topic_queues == 0 {
+            "default_topic_queues is zero".to_owned()
+        } else if self.shared.is_some() && self.own_is_set {
+            "a shared client is given, and name servers, a configuration or an environment for an own one".to_owned()
+        } else {
+            return Ok(());
+        };
+        Err(Error::invalid(OPERATION, detail).target(format!("group {}", settings.group)))
+    }
+
+    fn with_own(mut self, change: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Self {
+        self.own = change(self.own);
+        self.own_is_set = true;
+        self
+    }
+}

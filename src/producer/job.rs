@@ -1,0 +1,196 @@
+//! One message on its way: what its requests say, and what an answer means.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::message::{Message, MessageQueue};
+use crate::producer::result::{SendResult, SendStatus};
+use crate::producer::retry::{Budget, Verdict};
+use crate::producer::{OPERATION, Shared};
+use crate::protocol::command::Command;
+use crate::protocol::compress::{self, Codec};
+use crate::protocol::message::{SysFlag, ids, property_names as names};
+use crate::protocol::request::send_message::{SendMessage, SendMessageResponse};
+use crate::transport::{Call, CallError};
+
+/// Java's compression level.
+const COMPRESSION_LEVEL: u32 = 5;
+
+/// A body of up to this size is compressed on the task that sends it, in about half a millisecond; a larger one elsewhere.
+const COMPRESS_HERE: usize = 16 * 1024;
+
+/// A message that is being sent.
+pub(super) struct Job {
+    pub(super) shared: Arc<Shared>,
+    pub(super) budget: Budget,
+    message: Message,
+    sys_flag: SysFlag,
+    born_timestamp: i64,
+    /// Whether it was tried to make the body smaller.
+    packed: bool,
+    /// Lets a shutdown wait for it, where nobody else does.
+    _in_flight: Option<TaskTrackerToken>,
+}
+
+/// A request that was sent and is not answered.
+pub(super) struct Attempt {
+    pub(super) call: Call,
+    pub(super) queue: MessageQueue,
+    /// 1 for the first.
+    pub(super) number: u32,
+}
+
+/// An attempt that failed.
+pub(super) struct Failure {
+    pub(super) verdict: Verdict,
+    pub(super) error: Error,
+}
+
+impl Job {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        mut message: Message,
+        budget: Budget,
+        in_flight: Option<TaskTrackerToken>,
+    ) -> Self {
+        let born_timestamp = shared.client.now_millis();
+        let mut buffer = [0; ids::MAX_LEN];
+        let millis = u64::try_from(born_timestamp).unwrap_or(0);
+        message.add_property(
+            names::UNIQUE_KEY,
+            shared.client.ids().next(millis, &mut buffer),
+        );
+        Self {
+            shared,
+            budget,
+            message,
+            sys_flag: SysFlag::default(),
+            born_timestamp,
+            packed: false,
+            _in_flight: in_flight,
+        }
+    }
+
+    pub(super) const fn message(&self) -> &Message {
+        &self.message
+    }
+
+    /// Compresses the body if it is large enough. False when it is too large for doing that here: then
+    /// [`compress`](Self::compress) must.
+    pub(super) fn compress_here(&mut self) -> bool {
+        let size = self.message.body().len();
+        if self.packed || size < self.shared.settings.compress_over {
+            return true;
+        }
+        if size > COMPRESS_HERE {
+            return false;
+        }
+        let packed = compress(self.message.body());
+        self.take_packed(packed);
+        true
+    }
+
+    /// Compresses the body if it is large enough, on a thread where that holds nobody up if it takes long.
+    pub(super) async fn compress(&mut self) {
+        if !self.compress_here() {
+            let body = self.message.body().clone();
+            let packing = tokio::task::spawn_blocking(move || compress(&body));
+            // Without a thread in time it goes as it is.
+            let packed = timeout_at(self.budget.deadline(), packing).await;
+            self.take_packed(packed.ok().and_then(Result::ok).flatten());
+        }
+    }
+
+    /// A body that does not get smaller goes as it is.
+    fn take_packed(&mut self, packed: Option<Bytes>) {
+        self.packed = true;
+        if let Some(packed) = packed.filter(|packed| packed.len() < self.message.body().len()) {
+            self.message.set_body(packed);
+            self.sys_flag = self.sys_flag.with_codec(Some(Codec::Zlib));
+        }
+    }
+
+    /// What a request to `queue` says.
+    pub(super) fn header<'a>(&'a self, queue: &'a MessageQueue) -> SendMessage<'a> {
+        let settings = &self.shared.settings;
+        SendMessage {
+            producer_group: (&*settings.group).into(),
+            topic: self.message.topic().into(),
+            default_topic: (&*settings.default_topic).into(),
+            default_topic_queue_nums: settings.default_topic_queues,
+            queue_id: queue.queue_id,
+            sys_flag: self.sys_flag.bits(),
+            born_timestamp: self.born_timestamp,
+            flag: self.message.flag(),
+            properties: Some(self.message.raw_properties().into()),
+            broker_name: Some((&*queue.broker_name).into()),
+            ..SendMessage::default()
+        }
+    }
+
+    /// What became of an attempt.
+    pub(super) fn outcome(
+        &self,
+        attempt: &Attempt,
+        outcome: Result<Command, CallError>,
+    ) -> Result<SendResult, Failure> {
+        let addr = attempt.call.addr();
+        let describe = |error| self.describe(error, &attempt.queue, attempt.number);
+        let answer = outcome.map_err(|error| Failure {
+            verdict: Verdict::on_failure(&error),
+            error: describe(error.into_error(OPERATION, addr)),
+        })?;
+        let code = answer.response_code();
+        let Some(send_status) = SendStatus::from_code(code) else {
+            let error = Error::response(OPERATION, code, answer.remark.as_deref()).at(addr);
+            return Err(Failure {
+                verdict: Verdict::on_answer(code),
+                error: describe(error),
+            });
+        };
+        let header: SendMessageResponse<'_> = answer.header().map_err(|error| {
+            // It is stored, but nobody can say where.
+            let error = Error::new(ErrorKind::Protocol, OPERATION)
+                .at(addr)
+                .maybe_delivered(Delivery::Unknown)
+                .caused_by(error);
+            Failure {
+                verdict: Verdict::GiveUp,
+                error: describe(error),
+            }
+        })?;
+        Ok(SendResult {
+            send_status,
+            msg_id: self
+                .message
+                .property(names::UNIQUE_KEY)
+                .unwrap_or_default()
+                .into(),
+            offset_msg_id: header.msg_id.into(),
+            message_queue: MessageQueue {
+                queue_id: header.queue_id,
+                ..attempt.queue.clone()
+            },
+            queue_offset: header.queue_offset,
+            transaction_id: header.transaction_id.map(Into::into),
+        })
+    }
+
+    /// Adds to an error what the send knows: where it went, which attempt that was, and how long it took.
+    pub(super) fn describe(&self, error: Error, queue: &MessageQueue, attempt: u32) -> Error {
+        let (_, of) = self.budget.attempts();
+        error
+            .topic_of(self.message.topic())
+            .target(format!("queue {} of {}", queue.queue_id, queue.broker_name))
+            .attempt(attempt, of)
+            .after(Instant::now() - self.budget.started())
+    }
+}
+
+fn compress(body: &[u8]) -> Option<Bytes> {
+    compress::compress(Codec::Zlib, COMPRESSION_LEVEL, body).ok()
+}

@@ -1,0 +1,311 @@
+//! Producers: sending messages.
+//!
+//! Knows: which queue a message goes to, what a failed attempt means, how long all of them may take, and how sends go on by
+//! themselves. Does not know: how a request is written, where a route comes from, or consumers.
+//!
+//! A send by file: [`send`] checks it and writes it where nothing has to be waited for, [`select`] picks the queue, [`job`] says what
+//! is written and what the answer means; [`rest`] does the waiting and the trying again that [`retry`] decides. [`driver`] sees
+//! through what was handed over.
+
+mod builder;
+mod driver;
+mod job;
+mod membership;
+mod queues;
+mod rest;
+mod result;
+mod retry;
+mod select;
+mod send;
+mod target;
+mod validate;
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info};
+
+use crate::client::{Client, Registration};
+use crate::error::Result;
+use crate::message::{Message, MessageQueue};
+use crate::producer::driver::Driver;
+use crate::producer::membership::Membership;
+
+pub use builder::DefaultProducerBuilder;
+pub use driver::Receipt;
+pub use result::{SendResult, SendStatus};
+pub use send::SendFuture;
+
+/// What errors call a send.
+const OPERATION: &str = "send";
+
+/// How long brokers have to answer that the producer is gone.
+const UNREGISTER_WITHIN: Duration = Duration::from_secs(1);
+
+/// Sends messages.
+///
+/// It is started by its [`builder`](Self::builder), and ended by [`shutdown`](Self::shutdown). Cloning is cheap, and all clones are
+/// the same producer; every method takes `&self`. When the last clone and the last send are dropped without a shutdown, brokers
+/// are told that the producer is gone, if the runtime still runs; nothing waits for that.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use rocketmq_sdk::{DefaultProducer, Message};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let producer = DefaultProducer::builder("group01")
+///     .name_server("127.0.0.1:9876") // else NAMESRV_ADDR
+///     .start()
+///     .await?;
+/// let result = producer.send(Message::new("01_hello", "hello, NBA")).await?;
+/// println!("{}", result.msg_id());
+/// producer.send(Message::new("orders", "...")).sharding_key("order-1").timeout(Duration::from_secs(1)).await?;
+/// producer.shutdown().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+#[must_use = "a producer ends when it is dropped"]
+pub struct DefaultProducer {
+    shared: Arc<Shared>,
+}
+
+/// What a shutdown left undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProducerReport {
+    unfinished: usize,
+}
+
+impl ProducerReport {
+    /// How many sends had no outcome when the time was over. Those that were handed over have an error by now, of the kind
+    /// [`Closed`](crate::ErrorKind::Closed).
+    pub const fn unfinished(&self) -> usize {
+        self.unfinished
+    }
+}
+
+/// The settings of one producer.
+#[derive(Debug, Clone)]
+struct Settings {
+    group: Arc<str>,
+    send_timeout: Duration,
+    retries: u32,
+    max_message_size: usize,
+    /// Bodies of this size or more are compressed.
+    compress_over: usize,
+    default_topic: Arc<str>,
+    default_topic_queues: i32,
+}
+
+/// One producer, behind all its handles and sends.
+struct Shared {
+    client: Client,
+    owns_client: bool,
+    settings: Settings,
+    membership: Arc<Membership>,
+    registration: Arc<Registration>,
+    /// Counts the sends that have begun; closed by a shutdown.
+    in_flight: TaskTracker,
+    /// Ends what a shutdown does not wait for any more.
+    stop: CancellationToken,
+    driver: Driver,
+    runtime: Handle,
+    /// Whether a shutdown came to its end.
+    ended: AtomicBool,
+}
+
+impl DefaultProducer {
+    /// A builder of a producer of `group`: 1 to 120 letters, digits and `% | _ -`.
+    pub fn builder(group: impl Into<Arc<str>>) -> DefaultProducerBuilder {
+        DefaultProducerBuilder::new(group.into())
+    }
+
+    fn open(
+        client: Client,
+        owns_client: bool,
+        settings: Settings,
+        topics: Vec<Arc<str>>,
+    ) -> Result<Self> {
+        let membership = Arc::new(Membership::new(Arc::clone(&settings.group), topics));
+        let registration = client.register(Arc::<Membership>::clone(&membership))?;
+        let stop = CancellationToken::new();
+        info!(group = %settings.group, client = %client.id(), "producer started");
+        Ok(Self {
+            shared: Arc::new(Shared {
+                driver: Driver::start(&client, stop.clone()),
+                client,
+                owns_client,
+                settings,
+                membership,
+                registration: Arc::new(registration),
+                in_flight: TaskTracker::new(),
+                stop,
+                runtime: Handle::current(),
+                ended: AtomicBool::new(false),
+            }),
+        })
+    }
+
+    /// The group that the producer is a member of.
+    pub fn group(&self) -> &str {
+        &self.shared.settings.group
+    }
+
+    /// Sends a message and waits until a broker has stored it.
+    ///
+    /// The message goes to the topic's queues in turn. A failed attempt is tried again on another broker if there is one, as often
+    /// as [`retries`](DefaultProducerBuilder::retries) says and no longer than the send timeout in all. So a message may be
+    /// stored twice when an answer is lost. Options: see [`SendFuture`].
+    ///
+    /// # Errors
+    /// See [`SendFuture`].
+    ///
+    /// # Cancel safety
+    /// See [`SendFuture`]: dropping it cancels the send.
+    pub fn send(&self, message: Message) -> SendFuture {
+        SendFuture::new(Arc::clone(&self.shared), message)
+    }
+
+    /// Hands a message over: resolves when it is accepted, to a [`Receipt`] that resolves when it is stored. See
+    /// [`SendFuture::submit`], also for sending with options.
+    ///
+    /// ```no_run
+    /// # async fn example(producer: rocketmq_sdk::DefaultProducer) -> rocketmq_sdk::Result<()> {
+    /// # use rocketmq_sdk::Message;
+    /// let receipt = producer.submit(Message::new("01_hello", "hello, NBA")).await?;
+    /// let result = receipt.await?;
+    /// # let _ = result;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// See [`SendFuture::submit`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future before it resolves means that the message is not sent; dropping the receipt changes nothing.
+    pub fn submit(&self, message: Message) -> impl Future<Output = Result<Receipt>> + Send + use<> {
+        self.send(message).submit()
+    }
+
+    /// Hands a message over and returns at once; `callback` is given the outcome, on the producer's own task. See
+    /// [`SendFuture::callback`], also for sending with options.
+    pub fn send_callback<F>(&self, message: Message, callback: F)
+    where
+        F: FnOnce(Result<SendResult>) + Send + 'static,
+    {
+        self.send(message).callback(callback);
+    }
+
+    /// Sends a message without asking for an answer: resolves when it waits to be written on a connection. See
+    /// [`SendFuture::oneway`], also for sending with options.
+    ///
+    /// # Errors
+    /// See [`SendFuture::oneway`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future before it resolves means that the message is not sent.
+    pub fn send_oneway(&self, message: Message) -> impl Future<Output = Result<()>> + Send + use<> {
+        self.send(message).oneway()
+    }
+
+    /// The queues of a topic that can be sent to, in the order in which a selector is given them. Those of a topic that does
+    /// not exist are the ones that it would get.
+    ///
+    /// # Errors
+    /// [`NoRoute`](crate::ErrorKind::NoRoute): there are none. [`NameServer`](crate::ErrorKind::NameServer),
+    /// [`Timeout`](crate::ErrorKind::Timeout): no name server answers.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves nothing behind.
+    pub async fn queues(&self, topic: &str) -> Result<Vec<MessageQueue>> {
+        validate::topic("look up queues", topic)?;
+        let deadline = self.shared.client.request_deadline();
+        let queues = self.shared.queues(&topic.into(), deadline).await?;
+        Ok(queues.list().to_vec())
+    }
+
+    /// Ends the producer: [`shutdown_within`](Self::shutdown_within) the send timeout.
+    ///
+    /// # Errors
+    /// See [`shutdown_within`](Self::shutdown_within).
+    ///
+    /// # Cancel safety
+    /// See [`shutdown_within`](Self::shutdown_within).
+    pub async fn shutdown(&self) -> Result<ProducerReport> {
+        self.shutdown_within(self.shared.settings.send_timeout)
+            .await
+    }
+
+    /// Ends the producer: takes no more messages, waits for those in flight for at most `grace`, then tells the brokers, and ends
+    /// the client if it is the producer's own. Later sends fail with [`Closed`](crate::ErrorKind::Closed). A second call does
+    /// nothing.
+    ///
+    /// # Errors
+    /// None today: brokers that do not answer are only logged, since they notice a gone producer by themselves.
+    ///
+    /// # Cancel safety
+    /// From the first poll on no more messages are taken. When the future is dropped, another call goes on with the rest.
+    pub async fn shutdown_within(&self, grace: Duration) -> Result<ProducerReport> {
+        let shared = &self.shared;
+        shared.in_flight.close();
+        let now = Instant::now();
+        let drained = match now.checked_add(grace) {
+            Some(deadline) => timeout_at(deadline, shared.in_flight.wait()).await.is_ok(),
+            None => {
+                shared.in_flight.wait().await;
+                true
+            }
+        };
+        let unfinished = if drained { 0 } else { shared.in_flight.len() };
+        shared.stop.cancel();
+        shared
+            .registration
+            .unregister(Instant::now() + UNREGISTER_WITHIN)
+            .await;
+        if shared.owns_client {
+            shared.client.shutdown().await;
+        }
+        if !shared.ended.swap(true, Ordering::AcqRel) {
+            info!(group = %shared.settings.group, unfinished, "producer ended");
+        }
+        Ok(ProducerReport { unfinished })
+    }
+}
+
+impl fmt::Debug for DefaultProducer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DefaultProducer")
+            .field("settings", &self.shared.settings)
+            .field("client", &self.shared.client)
+            .field("driver", &self.shared.driver)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The last handle and the last send are gone.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if *self.ended.get_mut() || self.client.is_closed() {
+            return;
+        }
+        debug!(group = %self.settings.group, "producer dropped without a shutdown");
+        // Dropping the registration in that task also ends a client that nobody else holds.
+        let registration = Arc::clone(&self.registration);
+        self.runtime.spawn(async move {
+            registration
+                .unregister(Instant::now() + UNREGISTER_WITHIN)
+                .await;
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+//! Whether a send that failed is tried again, when, and how long each attempt is waited for. Pure: the time and the chance are
+//! parameters.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::protocol::code::ResponseCode;
+use crate::transport::{CallError, Cause};
+
+/// The least time that an attempt has before another broker is tried.
+const LEAST_SHARE: Duration = Duration::from_secs(1);
+
+/// What stands for a timeout that the clock cannot reach.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// The pause before the same broker is tried again doubles from the first to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LAST_PAUSE: Duration = Duration::from_millis(500);
+
+/// What a failed attempt says about the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Another broker may take the message at once; where there is none, the same one may after a pause.
+    Elsewhere,
+    /// Only another broker may take it.
+    OnlyElsewhere,
+    /// The route is out of date. It is looked up again, once in a send; then the message may be taken anywhere.
+    AfterRefresh,
+    /// No attempt would end otherwise.
+    GiveUp,
+}
+
+impl Verdict {
+    /// What the answer of a broker that did not store the message says.
+    ///
+    /// The codes that are tried again are those of Java's client, and three of brokers that it leaves to the application:
+    /// flow control, and the two by which a broker says that the queue is not its own.
+    pub(super) const fn on_answer(code: ResponseCode) -> Self {
+        match code {
+            ResponseCode::SYSTEM_ERROR
+            | ResponseCode::SYSTEM_BUSY
+            | ResponseCode::SERVICE_NOT_AVAILABLE
+            | ResponseCode::FLOW_CONTROL
+            | ResponseCode::GO_AWAY => Self::Elsewhere,
+            ResponseCode::NO_PERMISSION
+            | ResponseCode::NO_BUYER_ID
+            | ResponseCode::NOT_IN_CURRENT_UNIT => Self::OnlyElsewhere,
+            ResponseCode::TOPIC_NOT_EXIST
+            | ResponseCode::BROKER_NOT_EXIST
+            | ResponseCode::NOT_LEADER_FOR_QUEUE => Self::AfterRefresh,
+            _ => Self::GiveUp,
+        }
+    }
+
+    /// What a call without an answer says.
+    pub(super) const fn on_failure(error: &CallError) -> Self {
+        match error {
+            CallError::Lost(Cause::Shutdown, _) | CallError::TooLarge(_) => Self::GiveUp,
+            CallError::Lost(..) | CallError::TimedOut(_) | CallError::Full => Self::Elsewhere,
+        }
+    }
+}
+
+/// What comes after a failed attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Another attempt, after a pause, and with a new route where that is said.
+    Again { pause: Duration, refresh: bool },
+    /// None.
+    Stop,
+}
+
+/// The time and the attempts of one send.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Budget {
+    started: Instant,
+    deadline: Instant,
+    made: u32,
+    most: u32,
+    refreshed: bool,
+}
+
+impl Budget {
+    /// `timeout` for all attempts together: one, and `retries` more.
+    pub(super) fn new(now: Instant, timeout: Duration, retries: u32) -> Self {
+        Self {
+            started: now,
+            deadline: now.checked_add(timeout).unwrap_or(now + LONGEST),
+            made: 0,
+            most: retries.saturating_add(1),
+            refreshed: false,
+        }
+    }
+
+    /// When the send began.
+    pub(super) const fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// When the send is over.
+    pub(super) const fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// How many attempts were made, and how many there may be.
+    pub(super) const fn attempts(&self) -> (u32, u32) {
+        (self.made, self.most)
+    }
+
+    /// Counts an attempt that begins, and says until when it is waited for before another one is made. That is the end where
+    /// no other broker could take the message; else other attempts keep their share of what is left.
+    pub(super) fn begin(&mut self, now: Instant, other_broker: bool) -> Instant {
+        let left = self.most.saturating_sub(self.made);
+        self.made = self.made.saturating_add(1);
+        if !other_broker || left <= 1 {
+            return self.deadline;
+        }
+        let share = self.deadline.saturating_duration_since(now) / left;
+        (now + share.max(LEAST_SHARE)).min(self.deadline)
+    }
+
+    /// Whether there may be another attempt.
+    pub(super) fn has_more(&self, now: Instant) -> bool {
+        self.made < self.most && now < self.deadline
+    }
+
+    /// What comes after an attempt that failed. `chance` is between 0 and 1: it spreads the pauses of many senders.
+    pub(super) fn next(
+        &mut self,
+        verdict: Verdict,
+        now: Instant,
+        other_broker: bool,
+        chance: f64,
+    ) -> Next {
+        let mut again = Next::Again {
+            pause: Duration::ZERO,
+            refresh: false,
+        };
+        match verdict {
+            Verdict::GiveUp => return Next::Stop,
+            Verdict::AfterRefresh if !self.refreshed => {
+                self.refreshed = true;
+                again = Next::Again {
+                    pause: Duration::ZERO,
+                    refresh: true,
+                };
+            }
+            _ if other_broker => {}
+            Verdict::OnlyElsewhere | Verdict::AfterRefresh => return Next::Stop,
+            Verdict::Elsewhere => {
+                let pause = pause(self.made, chance);
+                // An attempt at the very end would only hide what happened.
+                if now + pause >= self.deadline {
+                    return Next::Stop;
+                }
+                again = Next::Again {
+                    pause,
+                    refresh: false,
+                };
+            }
+        }
+        if self.has_more(now) {
+            again
+        } else {
+            Next::Stop
+        }
+    }
+}
+
+/// The pause after `made` attempts, with up to a quarter more by chance.
+fn pause(made: u32, chance: f64) -> Duration {
+    let doublings = made.saturating_sub(1).min(10);
+    let pause = (FIRST_PAUSE * 2_u32.pow(doublings)).min(LAST_PAUSE);
+    pause.mul_f64(1.0 + chance.clamp(0.0, 1.0) / 4.0)
+}
+
+#[cfg(test)]
+mod tests;

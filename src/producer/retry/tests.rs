@@ -1,0 +1,200 @@
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::error::Delivery;
+use crate::protocol::frame::FrameTooLarge;
+
+const SECOND: Duration = Duration::from_secs(1);
+const AT_ONCE: Next = Next::Again {
+    pause: Duration::ZERO,
+    refresh: false,
+};
+
+fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+#[test]
+fn every_code_is_in_the_table() {
+    let elsewhere = [1, 2, 14, 215, 1500];
+    let only_elsewhere = [16, 204, 205];
+    let after_refresh = [17, 211, 501];
+    for code in -10..3000 {
+        let expected = match code {
+            _ if elsewhere.contains(&code) => Verdict::Elsewhere,
+            _ if only_elsewhere.contains(&code) => Verdict::OnlyElsewhere,
+            _ if after_refresh.contains(&code) => Verdict::AfterRefresh,
+            _ => Verdict::GiveUp,
+        };
+        assert_eq!(Verdict::on_answer(ResponseCode(code)), expected, "{code}");
+    }
+}
+
+#[test]
+fn every_failure_is_in_the_table() {
+    let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+    for cause in [
+        Cause::Connect(Arc::new(refused)),
+        Cause::ClosedByPeer,
+        Cause::Silent,
+        Cause::Idle,
+    ] {
+        let lost = CallError::Lost(cause, Delivery::Unknown);
+        assert_eq!(Verdict::on_failure(&lost), Verdict::Elsewhere, "{lost}");
+    }
+    assert_eq!(
+        Verdict::on_failure(&CallError::TimedOut(Delivery::No)),
+        Verdict::Elsewhere
+    );
+    assert_eq!(Verdict::on_failure(&CallError::Full), Verdict::Elsewhere);
+    let shutdown = CallError::Lost(Cause::Shutdown, Delivery::No);
+    assert_eq!(Verdict::on_failure(&shutdown), Verdict::GiveUp);
+    let large = CallError::TooLarge(FrameTooLarge { size: 2, limit: 1 });
+    assert_eq!(Verdict::on_failure(&large), Verdict::GiveUp);
+}
+
+#[test]
+fn an_attempt_has_all_the_time_where_no_other_broker_is() {
+    let now = Instant::now();
+    let mut budget = Budget::new(now, 3 * SECOND, 2);
+    assert_eq!(budget.begin(now, false), now + 3 * SECOND);
+    assert_eq!(budget.begin(now + SECOND, false), now + 3 * SECOND);
+}
+
+#[test]
+fn attempts_share_the_time_where_another_broker_is() {
+    let now = Instant::now();
+    let mut budget = Budget::new(now, 12 * SECOND, 2);
+    assert_eq!(budget.begin(now, true), now + 4 * SECOND);
+    // What an attempt did not use is for the others.
+    assert_eq!(budget.begin(now + 2 * SECOND, true), now + 7 * SECOND);
+    assert_eq!(budget.begin(now + 3 * SECOND, true), now + 12 * SECOND);
+    assert_eq!(budget.attempts(), (3, 3));
+}
+
+#[test]
+fn a_share_is_no_less_than_a_second_and_no_more_than_what_is_left() {
+    let now = Instant::now();
+    let mut budget = Budget::new(now, 1500 * millis(1), 9);
+    assert_eq!(budget.begin(now, true), now + SECOND);
+    assert_eq!(budget.begin(now + SECOND, true), now + millis(1500));
+    assert_eq!(
+        Budget::new(now, Duration::ZERO, 2).begin(now + SECOND, true),
+        now
+    );
+}
+
+#[test]
+fn there_are_as_many_attempts_as_were_asked_for() {
+    let now = Instant::now();
+    let mut budget = Budget::new(now, 3 * SECOND, 1);
+    budget.begin(now, true);
+    assert!(budget.has_more(now));
+    assert_eq!(budget.next(Verdict::Elsewhere, now, true, 0.0), AT_ONCE);
+    budget.begin(now, true);
+    assert!(!budget.has_more(now));
+    assert_eq!(budget.next(Verdict::Elsewhere, now, true, 0.0), Next::Stop);
+    let mut once = Budget::new(now, SECOND, 0);
+    once.begin(now, true);
+    assert_eq!(once.next(Verdict::AfterRefresh, now, true, 0.0), Next::Stop);
+    assert!(Budget::new(now, SECOND, u32::MAX).has_more(now));
+}
+
+#[test]
+fn nothing_is_tried_after_the_end() {
+    let now = Instant::now();
+    let mut budget = Budget::new(now, SECOND, 5);
+    budget.begin(now, true);
+    assert_eq!(
+        budget.next(Verdict::Elsewhere, now + SECOND, true, 0.0),
+        Next::Stop
+    );
+    // Nor when the pause would reach it.
+    let late = now + millis(960);
+    assert_eq!(
+        budget.next(Verdict::Elsewhere, late, false, 0.0),
+        Next::Stop
+    );
+    assert_eq!(budget.next(Verdict::Elsewhere, late, true, 0.0), AT_ONCE);
+}
+
+#[test]
+fn the_same_broker_is_given_a_pause_that_grows() {
+    let now = Instant::now();
+    let mut budget = Budget::new(now, 60 * SECOND, 20);
+    let mut pauses = Vec::new();
+    for chance in [0.0, 0.0, 1.0, 0.0, 0.0, 0.0] {
+        budget.begin(now, false);
+        match budget.next(Verdict::Elsewhere, now, false, chance) {
+            Next::Again {
+                pause,
+                refresh: false,
+            } => pauses.push(pause.as_millis()),
+            next => panic!("{next:?}"),
+        }
+    }
+    assert_eq!(pauses, [50, 100, 250, 400, 500, 500]);
+}
+
+#[test]
+fn what_only_another_broker_takes_stops_without_one() {
+    let now = Instant::now();
+    let mut budget = Budget::new(now, SECOND, 5);
+    budget.begin(now, true);
+    assert_eq!(budget.next(Verdict::OnlyElsewhere, now, true, 0.0), AT_ONCE);
+    assert_eq!(
+        budget.next(Verdict::OnlyElsewhere, now, false, 0.0),
+        Next::Stop
+    );
+    assert_eq!(budget.next(Verdict::GiveUp, now, true, 0.0), Next::Stop);
+}
+
+#[test]
+fn the_route_is_looked_up_again_once() {
+    let now = Instant::now();
+    let mut budget = Budget::new(now, SECOND, 5);
+    budget.begin(now, false);
+    let refreshed = Next::Again {
+        pause: Duration::ZERO,
+        refresh: true,
+    };
+    assert_eq!(
+        budget.next(Verdict::AfterRefresh, now, false, 0.0),
+        refreshed
+    );
+    assert_eq!(
+        budget.next(Verdict::AfterRefresh, now, false, 0.0),
+        Next::Stop
+    );
+    assert_eq!(budget.next(Verdict::AfterRefresh, now, true, 0.0), AT_ONCE);
+}
+
+proptest! {
+    /// Whatever happens, a send makes no more attempts than it may, and none begins or is waited for after the end.
+    #[test]
+    fn a_send_ends(
+        timeout in 0..10_000_u64,
+        retries in 0..6_u32,
+        steps in proptest::collection::vec((0..4_usize, any::<bool>(), 0..3_000_u64, 0.0..1.0), 1..20),
+    ) {
+        let verdicts =
+            [Verdict::Elsewhere, Verdict::OnlyElsewhere, Verdict::AfterRefresh, Verdict::GiveUp];
+        let start = Instant::now();
+        let mut budget = Budget::new(start, millis(timeout), retries);
+        let (mut now, mut attempts) = (start, 0);
+        for (verdict, other, took, chance) in steps {
+            let until = budget.begin(now, other);
+            attempts += 1;
+            prop_assert!(until <= budget.deadline());
+            now += millis(took);
+            match budget.next(verdicts[verdict], now, other, chance) {
+                Next::Again { pause, .. } => now += pause,
+                Next::Stop => break,
+            }
+            prop_assert!(now < budget.deadline());
+        }
+        prop_assert!(attempts <= retries + 1);
+    }
+}

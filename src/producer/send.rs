@@ -1,0 +1,446 @@
+//! One send: its options, and the hot path.
+//!
+//! Where the route is known and the connection is there, a send is one poll that writes the request, and one that takes the
+//! answer, without a box, a task or a timer. Everything else is [`Rest`].
+
+use std::fmt;
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::message::{Message, MessageQueue};
+use crate::producer::driver::Receipt;
+use crate::producer::job::{Attempt, Failure, Job};
+use crate::producer::queues::Queues;
+use crate::producer::rest::{Rest, no_master};
+use crate::producer::result::SendResult;
+use crate::producer::retry::{Budget, Next};
+use crate::producer::target::Target;
+use crate::producer::{OPERATION, Shared, select, validate};
+use crate::protocol::message::property_names as names;
+use crate::transport::CallError;
+
+/// A message that is being sent: resolves when a broker has stored it, or no attempt is left.
+///
+/// Made by [`DefaultProducer::send`](crate::DefaultProducer::send). Nothing happens before it is awaited. It owns all that it
+/// needs, so it can be spawned, joined and buffered. Its options are set before it is polled first; later they change nothing.
+///
+/// # Errors
+/// [`InvalidInput`](ErrorKind::InvalidInput): the message or an option breaks a rule; nothing was sent.
+/// [`NoRoute`](ErrorKind::NoRoute), [`NameServer`](ErrorKind::NameServer): nobody knows where to send it.
+/// [`Connect`](ErrorKind::Connect), [`ConnectionLost`](ErrorKind::ConnectionLost), [`Timeout`](ErrorKind::Timeout),
+/// [`Broker`](ErrorKind::Broker): all attempts failed; the error is that of the last one.
+/// [`Application`](ErrorKind::Application): the queue selector panicked or chose a queue that is not there.
+/// [`Closed`](ErrorKind::Closed): the producer has been shut down.
+/// [`Error::delivery`] says whether the message may have been stored all the same.
+///
+/// # Cancel safety
+/// Dropping it cancels the send: no further attempt is made, and nothing is left behind. A request that was written already may
+/// still be carried out. Use [`submit`](Self::submit) or [`callback`](Self::callback) for a send that goes on by itself.
+#[must_use = "a message is sent when this is awaited"]
+pub struct SendFuture {
+    state: State,
+}
+
+enum State {
+    New(Draft),
+    Refused(Error),
+    Sent(Sent),
+    Rest(Pin<Box<dyn Future<Output = Result<SendResult>> + Send>>),
+    Over,
+}
+
+/// A message and what was asked for, before anything is done.
+struct Draft {
+    shared: Arc<Shared>,
+    message: Message,
+    target: Target,
+    timeout: Option<Duration>,
+    admission: Option<Admission>,
+}
+
+/// A send that a shutdown waits for.
+struct Admission {
+    began: Instant,
+    /// Taken by whoever reports the outcome, if that is not the future itself.
+    in_flight: Option<TaskTrackerToken>,
+}
+
+/// A send whose first attempt is out.
+struct Sent {
+    job: Job,
+    target: Target,
+    attempt: Attempt,
+    queues: Queues,
+    /// Until when only this attempt is waited for, where that is not the end.
+    patience: Option<Instant>,
+}
+
+impl SendFuture {
+    pub(super) const fn new(shared: Arc<Shared>, message: Message) -> Self {
+        Self {
+            state: State::New(Draft {
+                shared,
+                message,
+                target: Target::Any,
+                timeout: None,
+                admission: None,
+            }),
+        }
+    }
+
+    /// How long the send may take, all attempts together. Default: the producer's send timeout, 3 s.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        self.with(|draft| draft.timeout = Some(timeout))
+    }
+
+    /// Sends to this queue and no other. It is tried again only there.
+    pub fn to(self, queue: MessageQueue) -> Self {
+        self.with(|draft| draft.target = Target::Queue(queue))
+    }
+
+    /// Lets the application choose the queue: an index into the topic's queues, which it is given by broker name and number. It
+    /// is called once, on the task that sends, and must not block; it is tried again only on the queue that it chose.
+    pub fn select<F>(self, selector: F) -> Self
+    where
+        F: FnOnce(&[MessageQueue], &Message) -> usize + Send + 'static,
+    {
+        self.with(|draft| draft.target = Target::Selector(Box::new(selector)))
+    }
+
+    /// Sends messages with the same key to the same queue, so that they keep their order. The key goes along as a property.
+    ///
+    /// The queue is the one that Java's `SelectMessageQueueByHash` chooses, as long as the topic's queues stay the same. It
+    /// is tried again only there.
+    pub fn sharding_key(self, key: impl AsRef<str>) -> Self {
+        self.with(|draft| {
+            draft
+                .message
+                .set_property(names::SHARDING_KEY, key.as_ref());
+            draft.target = Target::Key;
+        })
+    }
+
+    /// Hands the message over: resolves when it is accepted, to a [`Receipt`] that resolves when it is stored. The producer
+    /// sees it through, even when the receipt is dropped.
+    ///
+    /// A producer holds at most 1,024 messages and 100 MiB that were handed over in this way or with
+    /// [`callback`](Self::callback); this waits for room, within the send's timeout.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput): the message breaks a rule. [`Overloaded`](ErrorKind::Overloaded): no room
+    /// came in time. [`Closed`](ErrorKind::Closed): the producer has been shut down. In each case nothing was sent.
+    ///
+    /// # Cancel safety
+    /// Dropping the future before it resolves means that the message is not sent.
+    pub async fn submit(mut self) -> Result<Receipt> {
+        let State::New(draft) = &mut self.state else {
+            return Err(polled_before());
+        };
+        let shared = Arc::clone(&draft.shared);
+        let deadline = draft.admit()?.checked_add(draft.time());
+        shared.driver.submit(self, deadline).await
+    }
+
+    /// Hands the message over and returns at once; `callback` is given the outcome. It is called exactly once, on the
+    /// producer's own task, and must not block: it holds up other callbacks. One that panics harms nothing else.
+    ///
+    /// See [`submit`](Self::submit) for how much a producer holds. Over that, the callback gets an
+    /// [`Overloaded`](ErrorKind::Overloaded) error, and nothing is sent.
+    pub fn callback<F>(mut self, callback: F)
+    where
+        F: FnOnce(Result<SendResult>) + Send + 'static,
+    {
+        let State::New(draft) = &mut self.state else {
+            callback(Err(polled_before()));
+            return;
+        };
+        let shared = Arc::clone(&draft.shared);
+        let admitted = draft.admit();
+        shared
+            .driver
+            .call_back(self, admitted.map(drop), Box::new(callback));
+    }
+
+    /// Sends the message without asking for an answer: resolves when it waits to be written on a connection. Whether it is stored
+    /// is never known, and a broker in trouble drops it without a word. There is one attempt.
+    ///
+    /// # Errors
+    /// As for the send itself, as far as they show before the message is written.
+    ///
+    /// # Cancel safety
+    /// Dropping the future before it resolves means that the message is not sent.
+    pub async fn oneway(self) -> Result<()> {
+        let State::New(draft) = self.state else {
+            return Err(polled_before());
+        };
+        let (mut job, mut target) = draft.into_job()?;
+        job.compress().await;
+        let deadline = job.budget.deadline();
+        let shared = Arc::clone(&job.shared);
+        let queues = shared
+            .queues(job.message().shared_topic(), deadline)
+            .await?;
+        let queue = target.pick(job.message(), &queues, &[])?;
+        // Nothing of the application's own is held while this waits.
+        drop(target);
+        let described = |error| job.describe(error, &queue, 1);
+        let addr = queues
+            .master(&queue.broker_name)
+            .ok_or_else(|| described(no_master()))?;
+        let (header, body) = (job.header(&queue), job.message().body());
+        let sent = shared
+            .client
+            .rpc()
+            .send_oneway(addr, &header, body, deadline)
+            .await;
+        sent.map_err(described)
+    }
+
+    /// The bytes of body and properties.
+    pub(super) fn size(&self) -> usize {
+        match &self.state {
+            State::New(draft) => draft.message.body().len() + draft.message.raw_properties().len(),
+            _ => 0,
+        }
+    }
+
+    /// The topic, to name it in an error after the send is gone.
+    pub(super) fn topic(&self) -> Arc<str> {
+        match &self.state {
+            State::New(draft) => Arc::clone(draft.message.shared_topic()),
+            _ => Arc::from(""),
+        }
+    }
+
+    /// Whether anything may have been sent.
+    pub(super) const fn has_begun(&self) -> bool {
+        !matches!(self.state, State::New(_) | State::Refused(_))
+    }
+
+    /// Makes it resolve to `error`.
+    pub(super) fn refuse(&mut self, error: Error) {
+        self.state = State::Refused(error);
+    }
+
+    /// The token that keeps a shutdown waiting, to be held until the outcome is reported.
+    pub(super) const fn take_in_flight(&mut self) -> Option<TaskTrackerToken> {
+        match &mut self.state {
+            State::New(Draft {
+                admission: Some(admission),
+                ..
+            }) => admission.in_flight.take(),
+            _ => None,
+        }
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Draft)) -> Self {
+        if let State::New(draft) = &mut self.state {
+            change(draft);
+        }
+        self
+    }
+}
+
+impl Draft {
+    fn time(&self) -> Duration {
+        self.timeout.unwrap_or(self.shared.settings.send_timeout)
+    }
+
+    /// Checks everything that can be checked at once, and lets the time run from now on.
+    fn admit(&mut self) -> Result<Instant> {
+        let (shared, message) = (&self.shared, &self.message);
+        // Taken before the look, so that a shutdown either is seen or waits.
+        let in_flight = shared.in_flight.token();
+        if shared.in_flight.is_closed() {
+            return Err(Error::new(ErrorKind::Closed, OPERATION).topic_of(message.topic()));
+        }
+        validate::message(OPERATION, message, shared.settings.max_message_size)?;
+        if let Target::Queue(queue) = &self.target {
+            validate::queue(OPERATION, message, queue)?;
+        }
+        let began = Instant::now();
+        self.admission = Some(Admission {
+            began,
+            in_flight: Some(in_flight),
+        });
+        Ok(began)
+    }
+
+    fn into_job(mut self) -> Result<(Job, Target)> {
+        if self.admission.is_none() {
+            self.admit()?;
+        }
+        let (time, retries) = (self.time(), self.shared.settings.retries);
+        let Some(Admission { began, in_flight }) = self.admission else {
+            return Err(polled_before());
+        };
+        let budget = Budget::new(began, time, retries);
+        Ok((
+            Job::new(self.shared, self.message, budget, in_flight),
+            self.target,
+        ))
+    }
+
+    /// Sends the message where that takes no waiting.
+    fn begin(self) -> Result<State> {
+        let (mut job, mut target) = self.into_job()?;
+        if !job.compress_here() {
+            return Ok(later(job, target));
+        }
+        let Some(queues) = job.shared.known_queues(job.message().topic()) else {
+            return Ok(later(job, target));
+        };
+        let queue = target.pick(job.message(), &queues, &[])?;
+        let Some(addr) = queues.master(&queue.broker_name) else {
+            return Ok(later(job, target));
+        };
+        let begun = {
+            let (header, body) = (job.header(&queue), job.message().body());
+            job.shared
+                .client
+                .rpc()
+                .begin_send(addr, &header, body, job.budget.deadline())
+        };
+        let call = match begun {
+            Ok(Some(call)) => call,
+            Err(error @ CallError::TooLarge(_)) => {
+                return Err(job.describe(error.into_error(OPERATION, addr), &queue, 1));
+            }
+            // Nothing was sent, so this was no attempt.
+            Ok(None) | Err(_) => return Ok(later(job, target)),
+        };
+        let others = target.may_move() && select::has_other(queues.list(), &queue.broker_name, &[]);
+        let patience = job.budget.begin(job.budget.started(), others);
+        let patience = (patience < job.budget.deadline()).then_some(patience);
+        if let Some(patience) = patience {
+            call.wake_at(patience);
+        }
+        let attempt = Attempt {
+            call,
+            queue,
+            number: 1,
+        };
+        Ok(State::Sent(Sent {
+            job,
+            target,
+            attempt,
+            queues,
+            patience,
+        }))
+    }
+}
+
+/// A send that has to wait before it can begin.
+fn later(job: Job, target: Target) -> State {
+    rest(Rest::new(job, target), FIRST)
+}
+
+/// What a send does first.
+const FIRST: Next = Next::Again {
+    pause: Duration::ZERO,
+    refresh: false,
+};
+
+fn rest(rest: Rest, next: Next) -> State {
+    State::Rest(Box::pin(rest.run(next)))
+}
+
+fn polled_before() -> Error {
+    Error::invalid(OPERATION, "the send has begun already")
+}
+
+impl Sent {
+    fn is_overdue(&self) -> bool {
+        self.patience
+            .is_some_and(|patience| Instant::now() >= patience)
+    }
+
+    fn after_failure(self, failure: Failure) -> Result<State> {
+        let broker_name = &self.attempt.queue.broker_name;
+        Rest::new(self.job, self.target)
+            .after_failure(self.queues, broker_name, failure)
+            .map(|(again, next)| rest(again, next))
+    }
+
+    fn after_silence(self) -> State {
+        rest(
+            Rest::new(self.job, self.target).after_silence(self.queues, self.attempt),
+            FIRST,
+        )
+    }
+}
+
+impl State {
+    fn take(&mut self) -> Self {
+        mem::replace(self, Self::Over)
+    }
+}
+
+impl Future for SendFuture {
+    type Output = Result<SendResult>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let state = &mut self.get_mut().state;
+        loop {
+            match state {
+                State::New(_) => {
+                    if let State::New(draft) = state.take() {
+                        *state = draft.begin()?;
+                    }
+                }
+                State::Refused(_) => {
+                    if let State::Refused(error) = state.take() {
+                        return Poll::Ready(Err(error));
+                    }
+                }
+                State::Sent(sent) => match Pin::new(&mut sent.attempt.call).poll(cx) {
+                    Poll::Ready(outcome) => {
+                        let outcome = sent.job.outcome(&sent.attempt, outcome);
+                        match (state.take(), outcome) {
+                            (_, Ok(result)) => return Poll::Ready(Ok(result)),
+                            (State::Sent(sent), Err(failure)) => {
+                                *state = sent.after_failure(failure)?;
+                            }
+                            (_, Err(failure)) => return Poll::Ready(Err(failure.error)),
+                        }
+                    }
+                    Poll::Pending if sent.is_overdue() => {
+                        if let State::Sent(sent) = state.take() {
+                            *state = sent.after_silence();
+                        }
+                    }
+                    Poll::Pending => return Poll::Pending,
+                },
+                State::Rest(rest) => {
+                    let outcome = ready!(rest.as_mut().poll(cx));
+                    *state = State::Over;
+                    return Poll::Ready(outcome);
+                }
+                State::Over => panic!("a send was polled after it had resolved"),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for SendFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::New(_) => "new",
+            State::Refused(_) => "refused",
+            State::Sent(_) => "sent",
+            State::Rest(_) => "going on",
+            State::Over => "over",
+        };
+        f.debug_struct("SendFuture")
+            .field("state", &state)
+            .finish_non_exhaustive()
+    }
+}

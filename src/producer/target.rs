@@ -1,0 +1,94 @@
+//! Where a message is to go, as the application said.
+
+use std::any::Any;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::message::{Message, MessageQueue};
+use crate::producer::queues::Queues;
+use crate::producer::{OPERATION, select};
+use crate::protocol::message::property_names as names;
+
+/// An application's own choice of a queue: an index into the queues that it is given.
+pub(super) type Selector = Box<dyn FnOnce(&[MessageQueue], &Message) -> usize + Send>;
+
+/// Where a message is to go.
+pub(super) enum Target {
+    /// To any queue.
+    Any,
+    /// To this one. Also what a key and a selector become when they have chosen.
+    Queue(MessageQueue),
+    /// To the one that its sharding key chooses.
+    Key,
+    /// To the one that the application chooses.
+    Selector(Selector),
+}
+
+impl Target {
+    /// Whether another attempt may go to another queue.
+    pub(super) const fn may_move(&self) -> bool {
+        matches!(self, Self::Any)
+    }
+
+    /// The queue of the next attempt. A choice other than the turn is made once and kept, since it keeps an order.
+    pub(super) fn pick(
+        &mut self,
+        message: &Message,
+        queues: &Queues,
+        failed: &[Arc<str>],
+    ) -> Result<MessageQueue> {
+        let list = queues.list();
+        let index = match mem::replace(self, Self::Any) {
+            Self::Any => {
+                let next = select::in_turn(list, queues.next_turn(), failed);
+                return next
+                    .map(|index| list[index].clone())
+                    .ok_or_else(|| no_queue(message));
+            }
+            Self::Queue(queue) => {
+                *self = Self::Queue(queue.clone());
+                return Ok(queue);
+            }
+            Self::Key => {
+                let key = message.property(names::SHARDING_KEY).unwrap_or_default();
+                select::by_key(key, list.len()).ok_or_else(|| no_queue(message))?
+            }
+            Self::Selector(selector) => ask(selector, list, message)?,
+        };
+        let queue = list[index].clone();
+        *self = Self::Queue(queue.clone());
+        Ok(queue)
+    }
+}
+
+fn ask(selector: Selector, queues: &[MessageQueue], message: &Message) -> Result<usize> {
+    let failed = |detail: String| {
+        Error::new(ErrorKind::Application, OPERATION)
+            .topic_of(message.topic())
+            .detail(detail)
+    };
+    let index = catch_unwind(AssertUnwindSafe(|| selector(queues, message)))
+        .map_err(|panic| failed(format!("the queue selector panicked: {}", text_of(&*panic))))?;
+    let count = queues.len();
+    if index >= count {
+        return Err(failed(format!(
+            "the queue selector chose number {index} of {count} queues"
+        )));
+    }
+    Ok(index)
+}
+
+fn no_queue(message: &Message) -> Error {
+    Error::new(ErrorKind::NoRoute, OPERATION)
+        .topic_of(message.topic())
+        .detail("the topic has no queue that can be written")
+}
+
+/// What a panic said.
+pub(super) fn text_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no text")
+}

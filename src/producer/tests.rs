@@ -1,0 +1,7 @@
+//! A producer among a name server and brokers that the test plays.
+
+mod ending;
+mod handing_over;
+mod retrying;
+mod sending;
+mod world;

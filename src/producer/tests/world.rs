@@ -1,0 +1,344 @@
+//! The peers of a producer: a name server with a table of topics, and brokers that do what a closure says.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+use crate::config::ClientConfig;
+use crate::environment::{ByteStream, Environment};
+use crate::producer::{DefaultProducer, DefaultProducerBuilder};
+use crate::protocol::code::{RequestCode, ResponseCode};
+use crate::protocol::command::{Command, Head};
+use crate::protocol::fields::NoFields;
+use crate::protocol::frame;
+use crate::protocol::message::properties;
+use crate::protocol::request::Request;
+use crate::protocol::request::route::{BrokerData, GetRoute, QueueData, RouteBody};
+use crate::protocol::request::send_message::{SendMessage, SendMessageResponse};
+
+pub(super) const NAME_SERVER: &str = "ns:9876";
+
+/// What a broker does with a message.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Reply {
+    /// Stores it and says so.
+    Stored,
+    /// The same, after a while.
+    StoredAfter(Duration),
+    /// Answers with this code.
+    Code(ResponseCode),
+    /// Says nothing.
+    Silence,
+    /// Closes the connection.
+    HangUp,
+}
+
+/// A request that a peer got.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    pub(super) addr: String,
+    pub(super) code: RequestCode,
+    pub(super) oneway: bool,
+    /// For a message: queue id, system flag, and the other fields by their name on the wire.
+    pub(super) queue_id: i32,
+    pub(super) sys_flag: i32,
+    pub(super) fields: BTreeMap<String, String>,
+    pub(super) body: Bytes,
+}
+
+impl Asked {
+    pub(super) fn property(&self, name: &str) -> Option<String> {
+        properties::find(self.fields.get("i")?, name).map(str::to_owned)
+    }
+}
+
+type Broker = Arc<Mutex<dyn FnMut(usize) -> Reply + Send>>;
+
+/// The peers of one test. Addresses are made of names: broker `a` listens at `a:1`.
+#[derive(Default)]
+pub(super) struct World {
+    topics: Mutex<HashMap<String, RouteBody>>,
+    brokers: Mutex<HashMap<String, Broker>>,
+    asked: Mutex<Vec<Asked>>,
+    open: Mutex<Vec<(String, mpsc::UnboundedSender<BytesMut>)>>,
+}
+
+impl World {
+    /// A world with topic `t`, of two queues on each of these brokers, which store everything.
+    pub(super) fn with_brokers(names: &[&str]) -> Arc<Self> {
+        let world = Arc::<Self>::default();
+        world.topic(
+            "t",
+            &names.iter().map(|name| (*name, 2)).collect::<Vec<_>>(),
+        );
+        for name in names {
+            world.broker(name, |_| Reply::Stored);
+        }
+        world
+    }
+
+    pub(super) fn topic(&self, topic: &str, queues: &[(&str, i32)]) {
+        let queue_datas = queues.iter().map(|(name, count)| QueueData {
+            broker_name: (*name).to_owned(),
+            read_queue_nums: *count,
+            write_queue_nums: *count,
+            perm: 6,
+            topic_sys_flag: 0,
+        });
+        let broker_datas = queues.iter().map(|(name, _)| BrokerData {
+            cluster: "c".to_owned(),
+            broker_name: (*name).to_owned(),
+            broker_addrs: [(0, format!("{name}:1"))].into(),
+        });
+        let body = RouteBody {
+            order_topic_conf: None,
+            queue_datas: queue_datas.collect(),
+            broker_datas: broker_datas.collect(),
+        };
+        self.topics.lock().insert(topic.to_owned(), body);
+    }
+
+    pub(super) fn forget_topic(&self, topic: &str) {
+        self.topics.lock().remove(topic);
+    }
+
+    /// Decides what a broker does with its first message, counted from 0, and those after it.
+    pub(super) fn broker(&self, name: &str, reply: impl FnMut(usize) -> Reply + Send + 'static) {
+        let mut count = 0;
+        let mut reply = reply;
+        let broker: Broker = Arc::new(Mutex::new(move |_| {
+            count += 1;
+            reply(count - 1)
+        }));
+        self.brokers.lock().insert(format!("{name}:1"), broker);
+    }
+
+    /// Refuses connections to a broker from now on.
+    pub(super) fn remove_broker(&self, name: &str) {
+        self.brokers.lock().remove(&format!("{name}:1"));
+    }
+
+    pub(super) fn asked(&self, code: RequestCode) -> Vec<Asked> {
+        self.asked
+            .lock()
+            .iter()
+            .filter(|asked| asked.code == code)
+            .cloned()
+            .collect()
+    }
+
+    pub(super) fn sent(&self) -> Vec<Asked> {
+        self.asked(SendMessage::CODE)
+    }
+
+    /// The brokers that got a message, in order.
+    pub(super) fn sent_to(&self) -> Vec<String> {
+        self.sent().into_iter().map(|asked| asked.addr).collect()
+    }
+
+    /// How many connections are open.
+    pub(super) fn connections(&self) -> usize {
+        self.open.lock().retain(|(_, open)| !open.is_closed());
+        self.open.lock().len()
+    }
+
+    pub(super) fn builder(self: &Arc<Self>) -> DefaultProducerBuilder {
+        DefaultProducer::builder("g")
+            .config(ClientConfig::default().name_server(NAME_SERVER))
+            .environment(Arc::new(Door(Arc::clone(self))))
+    }
+
+    /// A producer that has sent to topic `t` once, so that route and connections are there; that message does not count.
+    pub(super) async fn warm_producer(self: &Arc<Self>) -> DefaultProducer {
+        let producer = self.builder().start().await.unwrap();
+        for queue in producer.queues("t").await.unwrap() {
+            let message = crate::message::Message::new("t", "warm");
+            producer.send(message).to(queue).await.unwrap();
+        }
+        self.asked.lock().clear();
+        producer
+    }
+
+    fn answer(&self, addr: &str, command: &Command) -> Answer {
+        self.asked.lock().push(note(addr, command));
+        if command.request_code() == GetRoute::CODE {
+            let header: GetRoute<'_> = command.header().unwrap();
+            let body = self
+                .topics
+                .lock()
+                .get(&*header.topic)
+                .map(serde_json::to_vec);
+            return match body {
+                Some(body) => Answer::at_once(ResponseCode::SUCCESS, body.unwrap().into()),
+                None => Answer::at_once(ResponseCode::TOPIC_NOT_EXIST, Bytes::new()),
+            };
+        }
+        if command.request_code() != SendMessage::CODE {
+            return Answer::at_once(ResponseCode::SUCCESS, Bytes::new());
+        }
+        let broker = self.brokers.lock().get(addr).cloned();
+        let reply = broker.map_or(Reply::HangUp, |broker| (broker.lock())(0));
+        match reply {
+            Reply::Stored => Answer::at_once(ResponseCode::SUCCESS, Bytes::new()),
+            Reply::StoredAfter(delay) => Answer {
+                delay,
+                ..Answer::at_once(ResponseCode::SUCCESS, Bytes::new())
+            },
+            Reply::Code(code) => Answer::at_once(code, Bytes::new()),
+            Reply::Silence => Answer {
+                silent: true,
+                ..Answer::at_once(ResponseCode::SUCCESS, Bytes::new())
+            },
+            Reply::HangUp => Answer {
+                hang_up: true,
+                ..Answer::at_once(ResponseCode::SUCCESS, Bytes::new())
+            },
+        }
+    }
+}
+
+struct Answer {
+    code: ResponseCode,
+    body: Bytes,
+    delay: Duration,
+    silent: bool,
+    hang_up: bool,
+}
+
+impl Answer {
+    fn at_once(code: ResponseCode, body: Bytes) -> Self {
+        Self {
+            code,
+            body,
+            delay: Duration::ZERO,
+            silent: false,
+            hang_up: false,
+        }
+    }
+
+    fn encode(&self, request: &Command) -> BytesMut {
+        let mut out = BytesMut::new();
+        let head = Head::response(self.code, request.head.opaque);
+        let (form, size) = (request.serialization(), self.body.len());
+        let queue_id = request
+            .header()
+            .map(|header: SendMessage<'_>| header.queue_id);
+        match queue_id {
+            Ok(queue_id) => {
+                let header = SendMessageResponse {
+                    msg_id: "0A00000100002A9F0000000000000000".into(),
+                    queue_id,
+                    queue_offset: 7,
+                    transaction_id: Some("TX".into()),
+                    ..SendMessageResponse::default()
+                };
+                frame::encode_head(&mut out, form, &head, Some("as told"), &header, size).unwrap();
+            }
+            Err(_) => {
+                frame::encode_head(&mut out, form, &head, None, &NoFields, size).unwrap();
+            }
+        }
+        out.extend_from_slice(&self.body);
+        out
+    }
+}
+
+fn note(addr: &str, command: &Command) -> Asked {
+    let fields = command.fields.iter().map(|field| {
+        let (name, value) = field.unwrap();
+        (name.into_owned(), value.into_owned())
+    });
+    let fields: BTreeMap<_, _> = fields.collect();
+    let number = |name: &str| {
+        fields
+            .get(name)
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(-1)
+    };
+    Asked {
+        addr: addr.to_owned(),
+        code: command.request_code(),
+        oneway: command.head.is_oneway(),
+        queue_id: number("e"),
+        sys_flag: number("f"),
+        fields,
+        body: command.body.clone(),
+    }
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("World")
+    }
+}
+
+#[derive(Debug)]
+struct Door(Arc<World>);
+
+#[async_trait]
+impl Environment for Door {
+    async fn connect(&self, addr: &str) -> io::Result<Box<dyn ByteStream>> {
+        if addr != NAME_SERVER && !self.0.brokers.lock().contains_key(addr) {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
+        let (ours, theirs) = duplex(64 * 1024);
+        let (answers, to_write) = mpsc::unbounded_channel();
+        self.0.open.lock().push((addr.to_owned(), answers.clone()));
+        tokio::spawn(serve(
+            Arc::clone(&self.0),
+            addr.to_owned(),
+            theirs,
+            answers,
+            to_write,
+        ));
+        Ok(Box::new(ours))
+    }
+
+    fn seed(&self) -> u64 {
+        7
+    }
+}
+
+async fn serve(
+    world: Arc<World>,
+    addr: String,
+    mut stream: DuplexStream,
+    answers: mpsc::UnboundedSender<BytesMut>,
+    mut to_write: mpsc::UnboundedReceiver<BytesMut>,
+) {
+    let mut buffer = BytesMut::new();
+    loop {
+        while let Some(command) = frame::decode(&mut buffer).unwrap() {
+            let answer = world.answer(&addr, &command);
+            if answer.hang_up {
+                return;
+            }
+            if command.head.is_oneway() || answer.silent {
+                continue;
+            }
+            let (bytes, answers) = (answer.encode(&command), answers.clone());
+            if answer.delay.is_zero() {
+                answers.send(bytes).unwrap();
+                continue;
+            }
+            tokio::spawn(async move {
+                sleep(answer.delay).await;
+                // The connection may be gone by then.
+                let _ = answers.send(bytes);
+            });
+        }
+        tokio::select! {
+            read = stream.read_buf(&mut buffer) => if !matches!(read, Ok(1..)) { return },
+            Some(out) = to_write.recv() => if stream.write_all(&out).await.is_err() { return },
+        }
+    }
+}

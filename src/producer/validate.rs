@@ -1,0 +1,184 @@
+//! What a producer refuses before anything is sent. Pure.
+//!
+//! The limits are those that Java's client checks, so that a message means the same everywhere. What only a broker can judge, such as
+//! the size of all properties together, is left to it.
+
+use crate::error::{Error, Result};
+use crate::message::{Message, MessageQueue};
+
+/// The longest topic, in bytes.
+const MAX_TOPIC: usize = 127;
+
+/// The longest group, in bytes.
+const MAX_GROUP: usize = 120;
+
+/// The group that Java's client has when it was given none: nobody may share it.
+const RESERVED_GROUP: &str = "DEFAULT_PRODUCER";
+
+/// Topics that brokers keep for themselves.
+const FORBIDDEN_TOPICS: [&str; 5] = [
+    "SCHEDULE_TOPIC_XXXX",
+    "RMQ_SYS_TRANS_HALF_TOPIC",
+    "RMQ_SYS_TRANS_OP_HALF_TOPIC",
+    "SELF_TEST_TOPIC",
+    "OFFSET_MOVED_EVENT",
+];
+
+/// Whether messages may be sent to a topic of this name.
+pub(super) fn topic(operation: &'static str, topic: &str) -> Result<()> {
+    name(operation, "topic", topic, MAX_TOPIC)?;
+    if FORBIDDEN_TOPICS.contains(&topic) {
+        return Err(Error::invalid(
+            operation,
+            format!("topic {topic:?} is the broker's own"),
+        ));
+    }
+    Ok(())
+}
+
+/// Whether a producer may be of this group.
+pub(super) fn group(operation: &'static str, group: &str) -> Result<()> {
+    name(operation, "group", group, MAX_GROUP)?;
+    if group == RESERVED_GROUP {
+        return Err(Error::invalid(
+            operation,
+            format!("group {group:?} is reserved; choose one of your own"),
+        ));
+    }
+    Ok(())
+}
+
+/// Whether a message may be sent: its topic, its properties, and a body of 1 to `max_size` bytes.
+pub(super) fn message(operation: &'static str, message: &Message, max_size: usize) -> Result<()> {
+    topic(operation, message.topic())?;
+    let of_topic = |error: Error| error.topic_of(message.topic());
+    if let Some(fault) = message.fault() {
+        return Err(of_topic(fault.clone()));
+    }
+    let size = message.body().len();
+    if size == 0 {
+        return Err(of_topic(Error::invalid(
+            operation,
+            "the message has no body",
+        )));
+    }
+    if size > max_size {
+        let detail = format!("the body has {size} bytes, the limit is {max_size}");
+        return Err(of_topic(Error::invalid(operation, detail)));
+    }
+    Ok(())
+}
+
+/// Whether a message may be sent to this queue, as far as that shows here.
+pub(super) fn queue(
+    operation: &'static str,
+    message: &Message,
+    queue: &MessageQueue,
+) -> Result<()> {
+    let detail = if *queue.topic != *message.topic() {
+        format!("the queue {queue} is one of another topic")
+    } else if queue.queue_id < 0 {
+        format!("the queue id {} is negative", queue.queue_id)
+    } else {
+        return Ok(());
+    };
+    Err(Error::invalid(operation, detail).topic_of(message.topic()))
+}
+
+fn name(operation: &'static str, what: &str, name: &str, max: usize) -> Result<()> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '%' | '|');
+    let detail = if name.is_empty() {
+        format!("the {what} is empty")
+    } else if name.len() > max {
+        let len = name.len();
+        format!("the {what} {name:?} has {len} bytes, the limit is {max}")
+    } else if let Some(wrong) = name.chars().find(|c| !allowed(*c)) {
+        format!("the {what} {name:?} contains {wrong:?}; allowed are letters, digits and % | _ -")
+    } else {
+        return Ok(());
+    };
+    Err(Error::invalid(operation, detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    fn refused(outcome: Result<()>) -> String {
+        let error = outcome.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        error.to_string()
+    }
+
+    #[test]
+    fn a_topic_is_a_short_name_of_plain_characters() {
+        for good in ["t", "01_hello", "%RETRY%g-1", "a|b", &"x".repeat(127)] {
+            topic("send", good).unwrap();
+        }
+        for (bad, text) in [
+            ("", "topic is empty"),
+            ("a b", "contains ' '"),
+            ("../../x", "contains '.'"),
+            ("标题", "contains '标'"),
+            ("a\u{1}", "contains '\\u{1}'"),
+            (&"x".repeat(128), "has 128 bytes, the limit is 127"),
+            ("SCHEDULE_TOPIC_XXXX", "the broker's own"),
+            ("RMQ_SYS_TRANS_HALF_TOPIC", "the broker's own"),
+        ] {
+            let said = refused(topic("send", bad));
+            assert!(said.contains(text), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_group_is_one_too_and_not_the_reserved_one() {
+        group("start", &"g".repeat(120)).unwrap();
+        for (bad, text) in [
+            ("", "group is empty"),
+            (&"g".repeat(121), "has 121 bytes, the limit is 120"),
+            ("a/b", "contains '/'"),
+            ("DEFAULT_PRODUCER", "is reserved"),
+        ] {
+            let said = refused(group("start", bad));
+            assert!(said.contains(text), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_body_has_at_least_a_byte_and_at_most_the_limit() {
+        let of_size = |size| Message::new("t", vec![b' '; size]);
+        message("send", &of_size(1), 4).unwrap();
+        message("send", &of_size(4), 4).unwrap();
+        assert!(refused(message("send", &of_size(0), 4)).contains("(topic t)"));
+        let said = refused(message("send", &of_size(5), 4));
+        assert!(said.contains("has 5 bytes, the limit is 4"), "{said}");
+    }
+
+    #[test]
+    fn a_queue_is_one_of_the_message_s_topic() {
+        let of = |topic, id| {
+            queue(
+                "send",
+                &Message::new("t", "b"),
+                &MessageQueue::new(topic, "a", id),
+            )
+        };
+        of("t", 0).unwrap();
+        assert!(refused(of("u", 0)).contains("u@a:0"));
+        assert!(refused(of("t", -1)).contains("-1 is negative"));
+    }
+
+    #[test]
+    fn a_fault_of_the_message_comes_out_with_its_topic() {
+        let faulty = Message::builder("t")
+            .property("KEYS", "x")
+            .body("b")
+            .build();
+        let said = refused(message("send", &faulty, 4));
+        assert!(
+            said.starts_with("send (topic t)") && said.contains("KEYS"),
+            "{said}"
+        );
+    }
+}
