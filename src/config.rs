@@ -39,6 +39,7 @@ pub struct ClientConfig {
     #[serde(with = "millis")]
     pub(crate) idle_timeout: Duration,
     pub(crate) serialization: Serialization,
+    pub(crate) max_buffered_bytes: usize,
 }
 
 impl Default for ClientConfig {
@@ -53,6 +54,7 @@ impl Default for ClientConfig {
             route_interval: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(120),
             serialization: Serialization::default(),
+            max_buffered_bytes: 256 * 1024 * 1024,
         }
     }
 }
@@ -127,6 +129,15 @@ impl ClientConfig {
     /// How request headers are written. Default [`Serialization::Binary`]; requests whose code does not fit it go in JSON.
     pub fn serialization(mut self, serialization: Serialization) -> Self {
         self.serialization = serialization;
+        self
+    }
+
+    /// How many bytes of received messages all consumers of the client together may hold for their listeners. Default 256 MiB.
+    ///
+    /// Consumers stop pulling when it is used up. Each may have one pull beyond it, and each pull may bring more than was expected of
+    /// it, by one message at most.
+    pub fn max_buffered_bytes(mut self, bytes: usize) -> Self {
+        self.max_buffered_bytes = bytes;
         self
     }
 

@@ -2,6 +2,7 @@
 
 mod client;
 mod config;
+mod consumer;
 pub mod environment;
 mod error;
 mod message;
@@ -12,6 +13,10 @@ mod transport;
 
 pub use client::{Client, ClientBuilder};
 pub use config::ClientConfig;
+pub use consumer::{
+    AllocateStrategy, Average, ConsumeContext, ConsumeFromWhere, ConsumeResult, ConsumeStatus, MessageListener, MessageModel,
+    PushConsumer, PushConsumerBuilder, ShutdownReport,
+};
 pub use error::{Delivery, Error, ErrorKind, Result};
 pub use message::{Message, MessageBuilder, MessageExt, MessageQueue};
 pub use producer::{

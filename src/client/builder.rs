@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
+use crate::client::budget::Budget;
 use crate::client::heartbeat::Heartbeats;
 use crate::client::inbound::{self, ClientInbound};
 use crate::client::registry::Registry;
@@ -111,6 +112,7 @@ impl ClientBuilder {
                 name_servers,
                 routes,
                 rpc: Rpc::new(pool),
+                budget: Budget::new(config.max_buffered_bytes),
                 registry: Registry::default(),
                 heartbeats: Heartbeats::default(),
                 tasks: task_tracker,

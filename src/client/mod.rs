@@ -3,9 +3,11 @@
 //! Knows: which groups live here, which brokers have to hear of them, and how a request code becomes an async function. Does
 //! not know: how a message is sent or consumed.
 
+mod budget;
 mod builder;
 mod heartbeat;
 mod inbound;
+pub(crate) mod names;
 mod registry;
 mod rpc;
 mod tasks;
@@ -25,9 +27,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::message::UniqueIdGenerator;
 use crate::route::{NameServers, Route, Routes};
 
+pub(crate) use budget::{Allowance, Budget, Reservation};
 pub use builder::ClientBuilder;
 pub(crate) use registry::{Member, MemberKind, Registration};
-pub(crate) use rpc::Rpc;
+pub(crate) use rpc::{PullStatus, Rpc};
 
 /// A client of one RocketMQ cluster: what several producers and consumers share.
 ///
@@ -62,6 +65,7 @@ struct Inner {
     name_servers: Arc<NameServers>,
     routes: Arc<Routes>,
     rpc: Rpc,
+    budget: Arc<Budget>,
     registry: registry::Registry,
     heartbeats: heartbeat::Heartbeats,
     tasks: TaskTracker,
@@ -119,6 +123,11 @@ impl Client {
 
     pub(crate) fn rpc(&self) -> &Rpc {
         &self.inner.rpc
+    }
+
+    /// A new consumer's access to the bytes that this client may hold.
+    pub(crate) fn allowance(&self) -> Allowance {
+        self.inner.budget.allowance()
     }
 
     /// The deadline of a request that is made now and has no timeout of its own.

@@ -71,6 +71,11 @@ impl MessageExt {
         self.stored.inflate(limit)
     }
 
+    /// Counts one more failure, which the broker does not know of.
+    pub(crate) fn count_failure(&mut self) {
+        self.stored.reconsume_times = self.stored.reconsume_times.saturating_add(1);
+    }
+
     /// The stored message underneath.
     pub(crate) fn stored(&self) -> &StoredMessage {
         &self.stored

@@ -1,0 +1,370 @@
+//! A queue that this member owns: its ring, its offset, and how it is given up.
+//!
+//! One task lives as long as the assignment: it finds out where to begin, pulls ([`feed`](super::feed)), and gives the queue up. Listeners
+//! finish messages from tasks of their own. Does not know: who shares the queues, and how a listener is run.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::consumer::group::Group;
+use crate::consumer::offset::OffsetStore;
+use crate::consumer::process_queue::{Limits, ProcessQueue, Ticket};
+use crate::consumer::start_offset::Origin;
+use crate::error::Result;
+use crate::message::{MessageExt, MessageQueue};
+
+/// How long listeners may go on with messages of a queue that another member gets.
+const REVOKED: Duration = Duration::from_secs(5);
+
+/// A queue that neither pulls nor waits for anything on our side for this long is broken.
+const STALLED: Duration = Duration::from_secs(120);
+
+/// Numbers the assignments of a member. Each has its own ring, so what belongs to an older one changes nothing in a newer one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Epoch(pub(crate) u64);
+
+/// Why a queue is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Another member gets it.
+    Revoked,
+    /// It made no progress and begins again, under another epoch.
+    Rebuilt,
+    /// The consumer ends: listeners have until `listeners`, and then the offset has to be committed until `commits`.
+    Shutdown { listeners: Instant, commits: Instant },
+}
+
+/// Messages that were taken out for a listener.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) ticket: Ticket,
+    pub(crate) messages: Vec<MessageExt>,
+    /// There are more, so the queue has to be offered again.
+    pub(crate) more: bool,
+}
+
+/// What was left when a queue was given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Left {
+    pub(crate) unfinished: usize,
+    pub(crate) is_committed: bool,
+}
+
+/// A queue under one assignment.
+pub(crate) struct Assigned {
+    queue: MessageQueue,
+    epoch: Epoch,
+    pub(super) origin: Origin,
+    pub(super) limits: Limits,
+    state: Mutex<State>,
+    /// One commit at a time: a broker may handle two in either order.
+    committing: tokio::sync::Mutex<()>,
+    /// Wakes the queue's own task: there is room again, or the last listener has ended.
+    changed: Notify,
+    /// A pull that waits at the broker has to be made again.
+    renewed: Notify,
+    ending: CancellationToken,
+    /// The queue's task has ended.
+    gone: CancellationToken,
+}
+
+struct State {
+    /// `None` until it is known where to begin.
+    ring: Option<ProcessQueue>,
+    /// Whether it stands in the list of queues that listeners take from.
+    listed: bool,
+    /// Its task waits for room.
+    waiting: bool,
+    /// The subscription's version that the last pull went with.
+    version: i64,
+    /// When the queue's task last got on.
+    progress: Instant,
+    committed: Option<i64>,
+    end: Option<End>,
+}
+
+impl Assigned {
+    pub(crate) fn new(queue: MessageQueue, epoch: Epoch, origin: Origin, limits: Limits) -> Self {
+        Self {
+            queue,
+            epoch,
+            origin,
+            limits,
+            state: Mutex::new(State {
+                ring: None,
+                listed: false,
+                waiting: false,
+                version: 0,
+                progress: Instant::now(),
+                committed: None,
+                end: None,
+            }),
+            committing: tokio::sync::Mutex::default(),
+            changed: Notify::new(),
+            renewed: Notify::new(),
+            ending: CancellationToken::new(),
+            gone: CancellationToken::new(),
+        }
+    }
+
+    pub(crate) const fn queue(&self) -> &MessageQueue {
+        &self.queue
+    }
+
+    pub(crate) const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The life of an assignment. `before` is an older one of the same queue that is being given up.
+    pub(crate) async fn run(self: Arc<Self>, group: Arc<Group>, before: Option<Arc<Self>>) {
+        // Cancelled on every way out, a panic among them.
+        let _gone = self.gone.clone().drop_guard();
+        let feeding = async {
+            if let Some(before) = before {
+                before.gone().await;
+            }
+            self.feed(&group).await;
+        };
+        let _ = self.ending.run_until_cancelled(feeding).await;
+        self.give_up(&group).await;
+        group.forget(&self);
+    }
+
+    /// Ends the assignment; the queue's task does the rest.
+    pub(crate) fn end(&self, end: End) {
+        let mut state = self.state.lock();
+        if state.end.is_none() {
+            state.end = Some(end);
+            if let Some(ring) = &mut state.ring {
+                ring.close();
+            }
+            drop(state);
+            self.ending.cancel();
+        }
+    }
+
+    /// Waits until the queue's task has ended.
+    pub(crate) async fn gone(&self) {
+        self.gone.cancelled().await;
+    }
+
+    /// Begins at an offset, which is committed already.
+    pub(super) fn begin(&self, offset: i64) {
+        let mut state = self.state.lock();
+        state.committed = Some(offset);
+        if state.end.is_none() {
+            state.ring = Some(ProcessQueue::new(offset));
+        }
+    }
+
+    /// Whether it is known where the queue begins.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.state.lock().ring.is_some()
+    }
+
+    /// Whether another member gets the queue, or nobody owns it under this epoch.
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(self.state.lock().end, Some(End::Revoked | End::Rebuilt))
+    }
+
+    /// Does something with the ring, if there is one, and notes that the queue's task gets on.
+    pub(super) fn with_ring<T>(&self, act: impl FnOnce(&mut ProcessQueue) -> T) -> Option<T> {
+        let mut state = self.state.lock();
+        state.progress = Instant::now();
+        state.ring.as_mut().map(act)
+    }
+
+    /// Waits until there is room for another pull.
+    pub(super) async fn room(&self) {
+        loop {
+            {
+                let mut state = self.state.lock();
+                state.progress = Instant::now();
+                let full = state.ring.as_ref().and_then(|ring| ring.full(&self.limits));
+                state.waiting = full.is_some();
+                match full {
+                    None => return,
+                    Some(full) => debug!(queue = %self.queue, ?full, "pulling waits for listeners"),
+                }
+            }
+            self.changed.notified().await;
+        }
+    }
+
+    /// Notes whether the task waits for something on our side, which is no lack of progress.
+    pub(super) fn set_waiting(&self, waiting: bool) {
+        let mut state = self.state.lock();
+        state.waiting = waiting;
+        state.progress = Instant::now();
+    }
+
+    /// Notes with which version of the subscription a pull goes.
+    pub(super) fn set_pulling(&self, version: i64) {
+        self.state.lock().version = version;
+    }
+
+    /// Gives a pull up that waits at the broker with another version of the subscription.
+    pub(super) fn renew(&self, version: i64) {
+        if self.state.lock().version != version {
+            self.renewed.notify_one();
+        }
+    }
+
+    /// Waits until the pull that is under way has to be made again.
+    pub(super) async fn renewed(&self) {
+        self.renewed.notified().await;
+    }
+
+    /// Whether the queue's task has ended or hangs although the queue is owned.
+    pub(crate) fn is_stalled(&self, now: Instant) -> bool {
+        let state = self.state.lock();
+        let idle = now.saturating_duration_since(state.progress);
+        state.end.is_none() && (self.gone.is_cancelled() || !state.waiting && idle > STALLED)
+    }
+
+    /// Whether the queue has something for listeners and is not offered to them yet; the one who asks offers it.
+    pub(crate) fn list(&self, now: Instant) -> bool {
+        let mut state = self.state.lock();
+        let ready = state.ring.as_ref().is_some_and(|ring| ring.is_ready(now));
+        ready && !std::mem::replace(&mut state.listed, true)
+    }
+
+    /// Takes up to `max` messages out for a listener.
+    pub(crate) fn take(&self, max: usize, now: Instant) -> Option<Taken> {
+        let mut state = self.state.lock();
+        state.listed = false;
+        let ring = state.ring.as_mut()?;
+        let (ticket, messages) = ring.take(max, now)?;
+        let more = ring.is_ready(now);
+        state.listed = more;
+        Some(Taken { ticket, messages, more })
+    }
+
+    /// See [`ProcessQueue::messages`].
+    pub(crate) fn messages(&self, ticket: &Ticket, which: Range<usize>) -> Vec<(usize, MessageExt)> {
+        let state = self.state.lock();
+        state.ring.as_ref().map_or_else(Vec::new, |ring| ring.messages(ticket, which))
+    }
+
+    /// See [`ProcessQueue::finish`].
+    pub(crate) fn finish(&self, ticket: &Ticket, which: Range<usize>) {
+        self.settle(|ring| ring.finish(ticket, which));
+    }
+
+    /// See [`ProcessQueue::retry`].
+    pub(crate) fn retry(&self, ticket: &Ticket, which: usize, due: Instant) {
+        self.settle(|ring| ring.retry(ticket, which, due));
+    }
+
+    /// See [`ProcessQueue::leave`].
+    pub(crate) fn leave(&self, ticket: &Ticket, which: Range<usize>) {
+        self.settle(|ring| ring.leave(ticket, which));
+    }
+
+    fn settle(&self, act: impl FnOnce(&mut ProcessQueue)) {
+        let mut state = self.state.lock();
+        if let Some(ring) = &mut state.ring {
+            act(ring);
+            let room = state.waiting && state.has_room(&self.limits);
+            if room || state.end.is_some() && state.running() == 0 {
+                state.waiting = false;
+                drop(state);
+                self.changed.notify_one();
+            }
+        }
+    }
+
+    /// Whether an offset waits to be committed.
+    pub(crate) fn has_progress(&self) -> bool {
+        self.state.lock().uncommitted().is_some()
+    }
+
+    /// Commits the safe offset, if it has moved. After the queue was lost only where that does not put the group back behind what
+    /// its new owner has committed.
+    pub(crate) async fn commit(&self, store: &dyn OffsetStore, deadline: Instant) -> Result<()> {
+        let Ok(_one) = timeout_at(deadline, self.committing.lock()).await else {
+            // The one that is under way has a deadline of its own.
+            return Ok(());
+        };
+        let Some(offset) = self.state.lock().uncommitted() else { return Ok(()) };
+        if self.is_lost() {
+            let stored = store.load(&self.queue, deadline).await?;
+            if stored.is_some_and(|stored| stored > offset) {
+                debug!(queue = %self.queue, ?stored, offset, "the new owner is ahead");
+                return Ok(());
+            }
+        }
+        store.commit(&self.queue, offset, deadline).await?;
+        self.state.lock().committed = Some(offset);
+        Ok(())
+    }
+
+    /// Commits at once, waits for the listeners within a bound, and commits what they have finished.
+    async fn give_up(&self, group: &Group) {
+        let Some(end) = self.state.lock().end else { return };
+        let (listeners, commits) = match end {
+            End::Rebuilt => return,
+            End::Revoked => (Instant::now() + REVOKED, None),
+            End::Shutdown { listeners, commits } => (listeners, Some(commits)),
+        };
+        let deadline = || commits.unwrap_or_else(|| group.client().request_deadline());
+        self.commit_last(group, deadline()).await;
+        if timeout_at(listeners, self.idle()).await.is_err() {
+            let running = self.state.lock().running();
+            warn!(queue = %self.queue, running, "listeners still have messages of a queue that is given up");
+        }
+        self.commit_last(group, deadline()).await;
+        info!(queue = %self.queue, epoch = self.epoch.0, ?end, "queue given up");
+    }
+
+    async fn commit_last(&self, group: &Group, deadline: Instant) {
+        if let Err(error) = self.commit(group.store(), deadline).await {
+            warn!(queue = %self.queue, %error, "the last offset is not committed");
+        }
+    }
+
+    /// Waits until no listener has a message of this queue.
+    async fn idle(&self) {
+        while self.state.lock().running() > 0 {
+            self.changed.notified().await;
+        }
+    }
+
+    /// What is left now.
+    pub(crate) fn left(&self) -> Left {
+        let state = self.state.lock();
+        Left {
+            unfinished: state.ring.as_ref().map_or(0, ProcessQueue::unfinished),
+            is_committed: state.uncommitted().is_none(),
+        }
+    }
+}
+
+impl State {
+    fn running(&self) -> usize {
+        self.ring.as_ref().map_or(0, ProcessQueue::running)
+    }
+
+    fn has_room(&self, limits: &Limits) -> bool {
+        self.ring.as_ref().is_none_or(|ring| ring.full(limits).is_none())
+    }
+
+    fn uncommitted(&self) -> Option<i64> {
+        let safe = self.ring.as_ref().map(ProcessQueue::safe_offset);
+        safe.filter(|safe| Some(*safe) != self.committed)
+    }
+}
+
+impl fmt::Debug for Assigned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Assigned({}, epoch {})", self.queue, self.epoch.0)
+    }
+}

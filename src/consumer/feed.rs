@@ -1,0 +1,284 @@
+//! How an assigned queue is fed: where it begins, and one pull after the other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tracing::{debug, error, info, warn};
+
+use crate::client::Reservation;
+use crate::consumer::assigned::Assigned;
+use crate::consumer::backoff::Backoff;
+use crate::consumer::group::Group;
+use crate::consumer::pull::{self, Found, MASTER, MAX_BYTES, Messages, PullAnswer, PullFrom, broker};
+use crate::consumer::start_offset::{Start, decide};
+use crate::error::{Error, ErrorKind, Result};
+use crate::protocol::code::ResponseCode;
+use crate::protocol::request::queue_offset::{GetMaxOffset, SearchOffset};
+
+/// The pauses between attempts that fail.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LAST_PAUSE: Duration = Duration::from_secs(3);
+
+/// How many bytes a pull is expected to bring when nothing is known, and at least.
+const LEAST_BYTES: usize = 16 * 1024;
+
+/// An answer without messages that comes sooner is no long poll.
+const PROMPT: Duration = Duration::from_millis(500);
+
+/// How long to wait before a queue begins again behind an offset that the broker does not have.
+const BEFORE_RESTART: Duration = Duration::from_millis(500);
+
+/// What one pull tells about the next.
+struct Pace {
+    /// The broker id to ask.
+    broker_id: i64,
+    /// How many bytes the next pull is expected to bring.
+    expected: usize,
+    backoff: Backoff,
+}
+
+/// A pull that was issued.
+struct Asked {
+    offset: i64,
+    at: Instant,
+    reservation: Reservation,
+}
+
+/// What to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Pull,
+    /// Pull after a pause, which grows.
+    Pause,
+    /// The queue has to begin again where the group is now.
+    Restart,
+}
+
+impl Assigned {
+    /// Begins where the group is, and pulls until the queue is given up: it is cancelled then.
+    pub(super) async fn feed(self: &Arc<Self>, group: &Arc<Group>) {
+        let offset = self.find_start(group).await;
+        self.begin(offset);
+        group.progressed();
+        info!(queue = %self.queue(), epoch = self.epoch().0, offset, "queue taken");
+        let mut pace = Pace {
+            broker_id: MASTER,
+            expected: LEAST_BYTES,
+            backoff: Backoff::new(FIRST_PAUSE, LAST_PAUSE),
+        };
+        loop {
+            match self.feed_once(group, &mut pace).await {
+                Next::Pull => {}
+                Next::Pause => sleep(pace.backoff.fail()).await,
+                Next::Restart => {
+                    sleep(BEFORE_RESTART).await;
+                    group.rebuild(self.queue(), "its offset was corrected");
+                    std::future::pending::<()>().await;
+                }
+            }
+        }
+    }
+
+    /// Where to begin, asked for until it is known and committed.
+    async fn find_start(&self, group: &Group) -> i64 {
+        let mut backoff = Backoff::new(FIRST_PAUSE, LAST_PAUSE);
+        let mut chosen = None;
+        loop {
+            self.set_waiting(false);
+            match self.try_start(group, &mut chosen).await {
+                Ok(offset) => return offset,
+                Err(error) => {
+                    warn!(queue = %self.queue(), %error, "it is not known yet where the queue begins");
+                    note_failure(group, self, &error).await;
+                    sleep(backoff.fail()).await;
+                }
+            }
+        }
+    }
+
+    /// One attempt. What was chosen stays chosen, so that nothing is skipped that came after the choice.
+    async fn try_start(&self, group: &Group, chosen: &mut Option<i64>) -> Result<i64> {
+        let (client, queue) = (group.client(), self.queue());
+        let deadline = client.request_deadline();
+        let stored = group.store().load(queue, deadline).await?;
+        let is_retry_topic = group.is_retry(&queue.topic);
+        let start = decide(group.settings().from, self.origin, is_retry_topic, stored);
+        let offset = match (start, *chosen) {
+            (Start::GoOn(offset), _) => return Ok(offset),
+            (_, Some(offset)) => offset,
+            (Start::Begin(offset), None) => offset,
+            (Start::End, None) => {
+                let (addr, _) = broker(client, queue, MASTER).await?;
+                let header = GetMaxOffset {
+                    topic: (&*queue.topic).into(),
+                    queue_id: queue.queue_id,
+                    broker_name: Some((&*queue.broker_name).into()),
+                };
+                client.rpc().max_offset(&addr, &header, deadline).await?
+            }
+            (Start::Time(timestamp), None) => {
+                let (addr, _) = broker(client, queue, MASTER).await?;
+                let header = SearchOffset {
+                    topic: (&*queue.topic).into(),
+                    queue_id: queue.queue_id,
+                    timestamp,
+                    boundary_type: None,
+                    broker_name: Some((&*queue.broker_name).into()),
+                };
+                client.rpc().search_offset(&addr, &header, deadline).await?
+            }
+        };
+        if offset < 0 {
+            let error = Error::new(ErrorKind::Protocol, "find where a queue begins");
+            return Err(error.topic_of(&queue.topic).detail(format!("the broker says {offset}")));
+        }
+        *chosen = Some(offset);
+        group.store().commit(queue, offset, deadline).await?;
+        Ok(offset)
+    }
+
+    /// Waits for room, pulls once, and takes in what came.
+    async fn feed_once(self: &Arc<Self>, group: &Arc<Group>, pace: &mut Pace) -> Next {
+        self.room().await;
+        self.set_waiting(true);
+        let reservation = group.allowance().reserve(pace.expected).await;
+        self.set_waiting(false);
+        let Some(subscription) = group.subscription(&self.queue().topic) else {
+            // The queue is given up as soon as the queues are shared again.
+            return Next::Pause;
+        };
+        let Some(offset) = self.with_ring(|ring| ring.position()) else { return Next::Pause };
+        let from = PullFrom {
+            queue: self.queue(),
+            subscription: &subscription,
+            offset,
+            broker_id: pace.broker_id,
+        };
+        let asked = Asked { offset, at: Instant::now(), reservation };
+        self.set_pulling(subscription.version());
+        let answer = tokio::select! {
+            biased;
+            answer = pull::pull(group.client(), group.pulls(), from) => answer,
+            () = self.renewed() => return Next::Pull,
+        };
+        match answer {
+            Ok(answer) if group.is_current(&subscription) => {
+                self.take_in(group, pace, asked, answer).await
+            }
+            // The broker chose by tags that nobody wants any more.
+            Ok(_) => Next::Pull,
+            Err(error) => {
+                self.log_failure(pace, &error);
+                pace.broker_id = MASTER;
+                note_failure(group, self, &error).await;
+                Next::Pause
+            }
+        }
+    }
+
+    async fn take_in(
+        self: &Arc<Self>,
+        group: &Arc<Group>,
+        pace: &mut Pace,
+        asked: Asked,
+        answer: PullAnswer,
+    ) -> Next {
+        pace.broker_id = answer.suggested;
+        match answer.found {
+            Found::Messages(messages) => self.put(group, pace, messages, asked.reservation),
+            Found::Nothing { next } => {
+                pace.expected = LEAST_BYTES;
+                let _ = self.with_ring(|ring| ring.advance(next));
+                // A broker that holds no pulls must not be asked without end.
+                if next <= asked.offset && asked.at.elapsed() < PROMPT {
+                    return Next::Pause;
+                }
+                self.recovered(pace);
+                Next::Pull
+            }
+            Found::IllegalOffset { .. } if answer.asked != MASTER => {
+                // A slave may be behind.
+                pace.broker_id = MASTER;
+                Next::Pause
+            }
+            Found::IllegalOffset { correct } => self.correct(group, asked.offset, correct).await,
+        }
+    }
+
+    fn put(
+        self: &Arc<Self>,
+        group: &Arc<Group>,
+        pace: &mut Pace,
+        messages: Messages,
+        mut reservation: Reservation,
+    ) -> Next {
+        let Messages { messages, next, bytes } = messages;
+        reservation.settle(bytes);
+        pace.expected = bytes.clamp(LEAST_BYTES, MAX_BYTES);
+        let now = Instant::now();
+        let put = self.with_ring(|ring| ring.put(messages, next, reservation, now));
+        match put {
+            Some(Err(error)) => {
+                error!(queue = %self.queue(), %error, "messages come out of order; they are pulled again");
+                Next::Pause
+            }
+            Some(Ok(())) | None => {
+                self.recovered(pace);
+                group.offer(self, now);
+                Next::Pull
+            }
+        }
+    }
+
+    /// Goes on at an offset that the broker has.
+    async fn correct(&self, group: &Group, offset: i64, correct: i64) -> Next {
+        let queue = self.queue();
+        if correct < 0 || correct == offset {
+            warn!(%queue, offset, correct, "the broker refuses the offset and knows no better one");
+            return Next::Pause;
+        }
+        warn!(%queue, offset, correct, "the broker does not have the offset; consumption goes on at the nearest");
+        if correct > offset {
+            let _ = self.with_ring(|ring| ring.advance(correct));
+            return Next::Pause;
+        }
+        let deadline = group.client().request_deadline();
+        match group.store().commit(queue, correct, deadline).await {
+            Ok(()) => Next::Restart,
+            Err(error) => {
+                warn!(%queue, %error, "the corrected offset is not committed");
+                Next::Pause
+            }
+        }
+    }
+
+    fn recovered(&self, pace: &mut Pace) {
+        let failures = pace.backoff.succeed();
+        if failures > 1 {
+            info!(queue = %self.queue(), failures, "pulling goes on");
+        }
+    }
+
+    /// The first failure in a row is worth a warning.
+    fn log_failure(&self, pace: &mut Pace, error: &Error) {
+        if pace.backoff.is_calm() {
+            warn!(queue = %self.queue(), %error, "pull failed");
+        } else {
+            debug!(queue = %self.queue(), %error, "pull failed again");
+        }
+    }
+}
+
+/// Does what may help the next attempt: a heartbeat where the broker does not know us, a new route where the broker is gone.
+async fn note_failure(group: &Group, queue: &Assigned, error: &Error) {
+    match error.response_code() {
+        Some(
+            ResponseCode::SUBSCRIPTION_NOT_EXIST
+            | ResponseCode::SUBSCRIPTION_NOT_LATEST
+            | ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST,
+        ) => group.tell_brokers(),
+        Some(ResponseCode::FLOW_CONTROL | ResponseCode::SYSTEM_BUSY) => {}
+        _ => group.refresh_route(&queue.queue().topic).await,
+    }
+}

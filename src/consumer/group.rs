@@ -1,0 +1,349 @@
+//! One member of a group: its queues, their offsets, and the tasks that look after them.
+//!
+//! Knows: subscriptions, queues, when offsets are committed, how the member leaves. Does not know: what is done with the messages; a
+//! [`Sink`] does.
+
+use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::client::{Allowance, Client, Member, Registration};
+use crate::consumer::allocate::AllocateStrategy;
+use crate::consumer::assigned::{Assigned, End, Epoch};
+use crate::consumer::offset::OffsetStore;
+use crate::consumer::process_queue::Limits;
+use crate::consumer::profile::Profile;
+use crate::consumer::pull::PullSettings;
+use crate::consumer::rebalance::Seen;
+use crate::consumer::report::ShutdownReport;
+use crate::consumer::start_offset::ConsumeFromWhere;
+use crate::consumer::subscription::{Subscription, retry_topic};
+use crate::message::MessageQueue;
+
+/// How often queues are looked at that may have stopped.
+const WATCH: Duration = Duration::from_secs(10);
+
+/// A topic's route is not looked up again sooner because of failures.
+const BETWEEN_LOOKUPS: Duration = Duration::from_secs(1);
+
+/// How long a member may take to leave that nobody holds any more.
+const ABANDONED: Duration = Duration::from_secs(1);
+
+/// What is done with the messages of assigned queues.
+pub(crate) trait Sink: Send + Sync + 'static {
+    /// A queue has messages, or one that failed is due again. It is offered once until its messages are taken.
+    fn ready(self: Arc<Self>, group: &Arc<Group>, queue: Arc<Assigned>);
+}
+
+/// How a member works.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) from: ConsumeFromWhere,
+    pub(crate) strategy: Arc<dyn AllocateStrategy>,
+    pub(crate) limits: Limits,
+    pub(crate) pulls: PullSettings,
+    pub(crate) commit_interval: Duration,
+}
+
+/// When a member has to have left.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Leave {
+    /// How long listeners may go on.
+    pub(crate) listeners: Instant,
+    /// How long the brokers may take.
+    pub(crate) brokers: Instant,
+}
+
+/// One member of a group.
+pub(crate) struct Group {
+    client: Client,
+    settings: Settings,
+    profile: Arc<Profile>,
+    retry_topic: Arc<str>,
+    store: Box<dyn OffsetStore>,
+    allowance: Allowance,
+    sink: Arc<dyn Sink>,
+    pub(super) queues: Mutex<Queues>,
+    /// When a topic's route was last looked up because of a failure.
+    lookups: Mutex<HashMap<Arc<str>, Instant>>,
+    /// A queue has begun, or the queues were shared.
+    progressed: Notify,
+    closed: CancellationToken,
+}
+
+/// The queues of a member.
+#[derive(Default)]
+pub(super) struct Queues {
+    pub(super) owned: BTreeMap<MessageQueue, Arc<Assigned>>,
+    /// Those that are being given up.
+    pub(super) leaving: BTreeMap<MessageQueue, Arc<Assigned>>,
+    pub(super) seen: Seen,
+    pub(super) is_shared: bool,
+    /// Something was sent back, and the retry topic is not known yet.
+    pub(super) misses_retry_topic: bool,
+    epoch: u64,
+}
+
+impl Group {
+    pub(crate) fn new(
+        client: Client,
+        settings: Settings,
+        profile: Arc<Profile>,
+        store: Box<dyn OffsetStore>,
+        sink: Arc<dyn Sink>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            allowance: client.allowance(),
+            retry_topic: retry_topic(profile.group()),
+            client,
+            settings,
+            profile,
+            store,
+            sink,
+            queues: Mutex::default(),
+            lookups: Mutex::default(),
+            progressed: Notify::new(),
+            closed: CancellationToken::new(),
+        })
+    }
+
+    /// Looks after the queues until it is told to leave, or nobody can tell it any more. The report says what was left.
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        registration: Registration,
+        mut leave: watch::Receiver<Option<Leave>>,
+        report: watch::Sender<Option<ShutdownReport>>,
+    ) {
+        // On every way out, a client that is shut down among them.
+        let closed = self.closed.clone().drop_guard();
+        let leave = tokio::select! {
+            never = self.share_queues() => match never {},
+            never = self.commit_offsets() => match never {},
+            never = self.watch_queues() => match never {},
+            leave = wait_for_leave(&mut leave) => leave,
+        };
+        let left = self.give_up_all(leave).await;
+        registration.unregister(leave.brokers).await;
+        drop(closed);
+        info!(group = self.name(), ?left, "consumer ended");
+        report.send_replace(Some(left));
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(crate) fn pulls(&self) -> &PullSettings {
+        &self.settings.pulls
+    }
+
+    pub(crate) fn store(&self) -> &dyn OffsetStore {
+        &*self.store
+    }
+
+    pub(crate) const fn allowance(&self) -> &Allowance {
+        &self.allowance
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        self.profile.group()
+    }
+
+    pub(super) fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// What is subscribed of a topic now.
+    pub(crate) fn subscription(&self, topic: &str) -> Option<Arc<Subscription>> {
+        self.profile.subscription(topic)
+    }
+
+    /// Whether nothing else has been subscribed of the topic since.
+    pub(crate) fn is_current(&self, subscription: &Subscription) -> bool {
+        let now = self.subscription(subscription.topic());
+        now.is_some_and(|now| now.version() == subscription.version())
+    }
+
+    /// Whether it is the group's retry topic.
+    pub(crate) fn is_retry(&self, topic: &str) -> bool {
+        *topic == *self.retry_topic
+    }
+
+    /// Asks for a heartbeat: a broker does not know the group or its subscriptions.
+    pub(crate) fn tell_brokers(&self) {
+        self.profile.tell_brokers();
+    }
+
+    /// A message was sent back, so the retry topic exists.
+    pub(crate) fn sent_back(&self) {
+        if self.client.cached_route(&self.retry_topic).is_none() {
+            self.queues.lock().misses_retry_topic = true;
+            self.profile.change();
+        }
+    }
+
+    /// Looks a topic's route up again, because a broker failed; not more often than makes sense.
+    pub(crate) async fn refresh_route(&self, topic: &Arc<str>) {
+        let now = Instant::now();
+        {
+            let mut lookups = self.lookups.lock();
+            let recent = lookups.get(topic).is_some_and(|at| now - *at < BETWEEN_LOOKUPS);
+            if recent {
+                return;
+            }
+            lookups.insert(Arc::clone(topic), now);
+        }
+        let seen = self.client.cached_route(topic).map_or(0, |route| route.generation);
+        // The next attempt sees what came of it.
+        let _ = self.client.refresh_route(topic, seen, self.client.request_deadline()).await;
+    }
+
+    /// Starts a task that ends with the member.
+    pub(crate) fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let closed = self.closed.clone();
+        self.client.spawn(name, async move {
+            let _ = closed.run_until_cancelled(task).await;
+        });
+    }
+
+    /// Offers a queue to the sink, if it has something for it and was not offered already.
+    pub(crate) fn offer(self: &Arc<Self>, queue: &Arc<Assigned>, now: Instant) {
+        if queue.list(now) {
+            Arc::clone(&self.sink).ready(self, Arc::clone(queue));
+        }
+    }
+
+    /// The queues that the member owns now.
+    pub(crate) fn owned(&self) -> Vec<Arc<Assigned>> {
+        self.queues.lock().owned.values().cloned().collect()
+    }
+
+    /// Takes a queue over, under a new epoch.
+    pub(super) fn assign(self: &Arc<Self>, queues: &mut Queues, queue: &MessageQueue) {
+        queues.epoch += 1;
+        let (epoch, origin) = (Epoch(queues.epoch), queues.seen.origin(queue));
+        let assigned = Arc::new(Assigned::new(queue.clone(), epoch, origin, self.settings.limits));
+        let before = queues.leaving.get(queue).cloned();
+        queues.owned.insert(queue.clone(), Arc::clone(&assigned));
+        self.spawn("queue", assigned.run(Arc::clone(self), before));
+    }
+
+    /// Takes a queue over again: what is left of it changes nothing any more.
+    pub(super) fn rebuild(self: &Arc<Self>, queue: &MessageQueue, why: &str) {
+        let mut queues = self.queues.lock();
+        if let Some(old) = queues.owned.remove(queue) {
+            warn!(%queue, epoch = old.epoch().0, why, "queue is taken over again");
+            old.end(End::Rebuilt);
+            self.assign(&mut queues, queue);
+        }
+    }
+
+    /// Forgets a queue that was given up.
+    pub(super) fn forget(&self, gone: &Arc<Assigned>) {
+        let mut queues = self.queues.lock();
+        if queues.leaving.get(gone.queue()).is_some_and(|known| Arc::ptr_eq(known, gone)) {
+            queues.leaving.remove(gone.queue());
+        }
+    }
+
+    /// Notes that it may be known where all queues begin.
+    pub(super) fn progressed(&self) {
+        self.progressed.notify_waiters();
+    }
+
+    /// Waits until the queues were shared and it is known where each of them begins.
+    pub(crate) async fn begun(&self) {
+        loop {
+            let mut progressed = std::pin::pin!(self.progressed.notified());
+            progressed.as_mut().enable();
+            {
+                let queues = self.queues.lock();
+                if queues.is_shared && queues.owned.values().all(|queue| queue.has_begun()) {
+                    return;
+                }
+            }
+            progressed.await;
+        }
+    }
+
+    /// Commits the offsets of all queues, period by period.
+    async fn commit_offsets(&self) -> Infallible {
+        let mut ticks = interval(self.settings.commit_interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let mut queues = self.owned();
+            queues.retain(|queue| queue.has_progress());
+            let deadline = self.client.request_deadline();
+            let commits = queues.iter().map(|queue| queue.commit(self.store(), deadline));
+            let failed: Vec<_> = join_all(commits).await.into_iter().filter_map(Result::err).collect();
+            if let Some(error) = failed.first() {
+                let (failed, of) = (failed.len(), queues.len());
+                warn!(group = self.name(), failed, of, %error, "offsets are not committed yet");
+            }
+        }
+    }
+
+    /// Takes queues over again that make no progress.
+    async fn watch_queues(self: &Arc<Self>) -> Infallible {
+        let mut ticks = interval(WATCH);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let now = Instant::now();
+            for queue in self.owned().into_iter().filter(|queue| queue.is_stalled(now)) {
+                self.rebuild(queue.queue(), "it made no progress");
+            }
+        }
+    }
+
+    /// Gives every queue up: listeners end within a bound, then the last offsets are committed.
+    async fn give_up_all(&self, leave: Leave) -> ShutdownReport {
+        let Leave { listeners, brokers } = leave;
+        let (queues, leaving) = {
+            let mut queues = self.queues.lock();
+            let owned = std::mem::take(&mut queues.owned);
+            let leaving: Vec<_> = queues.leaving.values().cloned().collect();
+            (owned, leaving)
+        };
+        for queue in queues.values() {
+            queue.end(End::Shutdown { listeners, commits: brokers });
+        }
+        let all_gone = join_all(queues.values().chain(&leaving).map(|queue| queue.gone()));
+        if timeout_at(brokers, all_gone).await.is_err() {
+            warn!(group = self.name(), "queues are left behind: their brokers do not answer in time");
+        }
+        let lefts = queues.values().map(|queue| (queue.queue(), queue.left()));
+        let mut report = ShutdownReport::default();
+        lefts.for_each(|(queue, left)| report.add(queue, left));
+        report
+    }
+}
+
+/// Waits until the member is told to leave, or nobody can tell it any more.
+async fn wait_for_leave(leave: &mut watch::Receiver<Option<Leave>>) -> Leave {
+    let told = leave.wait_for(Option::is_some).await.ok().and_then(|told| *told);
+    told.unwrap_or_else(|| {
+        let now = Instant::now();
+        Leave { listeners: now + ABANDONED / 2, brokers: now + ABANDONED }
+    })
+}
+
+impl fmt::Debug for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Group").field("name", &self.name()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,30 @@
+//! Consumers: whose queues are whose, what is pulled, and what is made of it.
+//!
+//! A delivery, by file: [`rebalance`] gives a queue to this member ([`assigned`]), [`feed`] finds out where it begins and pulls
+//! ([`pull`]), the messages wait in a ring ([`process_queue`]) for a listener ([`push`]), and what it has finished is committed
+//! ([`offset`]). [`group`] holds it together. Knows nothing of producers.
+
+mod allocate;
+mod assigned;
+mod backoff;
+mod feed;
+mod group;
+mod offset;
+mod process_queue;
+mod profile;
+mod pull;
+mod push;
+mod rebalance;
+mod report;
+#[cfg(test)]
+mod sample;
+mod start_offset;
+mod subscription;
+
+pub use allocate::{AllocateStrategy, Average};
+pub use profile::MessageModel;
+pub use push::{
+    ConsumeContext, ConsumeResult, ConsumeStatus, MessageListener, PushConsumer, PushConsumerBuilder,
+};
+pub use report::ShutdownReport;
+pub use start_offset::ConsumeFromWhere;

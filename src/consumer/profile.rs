@@ -1,0 +1,182 @@
+//! What a consumer is to its client: a group with subscriptions, and someone to be told of changes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::RwLock;
+use tokio::sync::Notify;
+
+use crate::client::{Member, MemberKind};
+use crate::consumer::start_offset::ConsumeFromWhere;
+use crate::consumer::subscription::{Subscription, Subscriptions};
+use crate::error::Result;
+use crate::protocol::request::heartbeat::{ConsumerData, HeartbeatBody};
+
+/// Whether the members of a group share the messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum MessageModel {
+    /// Every message goes to one member; the brokers keep the group's offsets. The default.
+    #[default]
+    Clustering,
+}
+
+impl MessageModel {
+    const fn wire_name(self) -> &'static str {
+        match self {
+            Self::Clustering => "CLUSTERING",
+        }
+    }
+}
+
+/// The client holds this and not the consumer, so that a consumer that nobody holds is dropped.
+#[derive(Debug)]
+pub(crate) struct Profile {
+    group: Arc<str>,
+    model: MessageModel,
+    from: ConsumeFromWhere,
+    subscriptions: RwLock<Subscriptions>,
+    /// Brokers have to hear of the subscriptions before queues are shared again.
+    untold: AtomicBool,
+    changed: Notify,
+}
+
+impl Profile {
+    pub(crate) fn new(
+        group: Arc<str>,
+        model: MessageModel,
+        from: ConsumeFromWhere,
+        subscriptions: Subscriptions,
+    ) -> Self {
+        Self {
+            group,
+            model,
+            from,
+            subscriptions: RwLock::new(subscriptions),
+            untold: AtomicBool::new(true),
+            changed: Notify::new(),
+        }
+    }
+
+    /// What is subscribed of a topic now.
+    pub(crate) fn subscription(&self, topic: &str) -> Option<Arc<Subscription>> {
+        self.subscriptions.read().get(topic).cloned()
+    }
+
+    pub(crate) fn subscribe(&self, topic: &str, expression: &str, now_millis: i64) -> Result<bool> {
+        let changed = self.subscriptions.write().set("subscribe", topic, expression, now_millis)?;
+        if changed {
+            self.tell_brokers();
+        }
+        Ok(changed)
+    }
+
+    pub(crate) fn unsubscribe(&self, topic: &str) -> bool {
+        let changed = self.subscriptions.write().remove(topic);
+        if changed {
+            self.tell_brokers();
+        }
+        changed
+    }
+
+    /// Asks for a heartbeat, and for queues to be shared again behind it.
+    pub(crate) fn tell_brokers(&self) {
+        self.untold.store(true, Ordering::Release);
+        self.changed.notify_one();
+    }
+
+    /// Whether brokers have to hear of the group; the one who asks tells them.
+    pub(crate) fn take_untold(&self) -> bool {
+        self.untold.swap(false, Ordering::AcqRel)
+    }
+
+    /// Asks for queues to be shared again.
+    pub(crate) fn change(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Waits until queues have to be shared again.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+}
+
+impl Member for Profile {
+    fn kind(&self) -> MemberKind {
+        MemberKind::Consumer
+    }
+
+    fn group(&self) -> &str {
+        &self.group
+    }
+
+    fn topics(&self) -> Vec<Arc<str>> {
+        let subscriptions = self.subscriptions.read();
+        subscriptions.iter().map(|subscription| Arc::clone(subscription.topic())).collect()
+    }
+
+    fn describe(&self, body: &mut HeartbeatBody) {
+        let subscriptions = self.subscriptions.read();
+        body.consumer_data_set.push(ConsumerData {
+            group_name: self.group.to_string(),
+            consume_type: "CONSUME_PASSIVELY".to_owned(),
+            message_model: self.model.wire_name().to_owned(),
+            consume_from_where: self.from.wire_name().to_owned(),
+            subscription_data_set: subscriptions.iter().map(|one| one.data()).collect(),
+            unit_mode: false,
+        });
+    }
+
+    fn group_changed(&self) {
+        self.change();
+    }
+
+    fn route_changed(&self, _topic: &str) {
+        self.change();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    fn profile() -> Profile {
+        let mut subscriptions = Subscriptions::default();
+        subscriptions.set("start", "t", "a || b", 5).unwrap();
+        let from = ConsumeFromWhere::FirstOffset;
+        Profile::new("g".into(), MessageModel::Clustering, from, subscriptions)
+    }
+
+    #[test]
+    fn brokers_hear_of_the_group_as_java_tells_them() {
+        let mut body = HeartbeatBody::default();
+        profile().describe(&mut body);
+        assert_eq!(
+            serde_json::to_string(&body.consumer_data_set).unwrap(),
+            concat!(
+                r#"[{"groupName":"g","consumeType":"CONSUME_PASSIVELY","messageModel":"CLUSTERING","#,
+                r#""consumeFromWhere":"CONSUME_FROM_FIRST_OFFSET","subscriptionDataSet":[{"#,
+                r#""classFilterMode":false,"topic":"t","subString":"a || b","tagsSet":["a","b"],"#,
+                r#""codeSet":[97,98],"subVersion":5,"expressionType":"TAG"}],"unitMode":false}]"#
+            )
+        );
+    }
+
+    #[test]
+    fn every_change_is_told_and_none_is_lost() {
+        let profile = profile();
+        assert!(profile.take_untold() && !profile.take_untold());
+        assert!(profile.subscribe("u", "*", 6).unwrap());
+        assert!(!profile.subscribe("u", "*", 7).unwrap());
+        assert!(profile.take_untold());
+        assert!(profile.changed().now_or_never().is_some());
+        assert!(profile.changed().now_or_never().is_none());
+        profile.group_changed();
+        assert!(profile.changed().now_or_never().is_some() && !profile.take_untold());
+        assert!(profile.unsubscribe("u") && !profile.unsubscribe("u"));
+        assert!(profile.take_untold());
+        assert_eq!(profile.topics(), ["t".into()]);
+    }
+}

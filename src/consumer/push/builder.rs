@@ -1,0 +1,408 @@
+//! Making a push consumer: its settings, their limits, and its start.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::try_join_all;
+use tokio::sync::watch;
+use tracing::info;
+
+use crate::client::{Client, ClientBuilder, names};
+use crate::config::ClientConfig;
+use crate::consumer::allocate::{AllocateStrategy, Average};
+use crate::consumer::group::{Group, Settings, Sink};
+use crate::consumer::offset::BrokerOffsets;
+use crate::consumer::process_queue::Limits;
+use crate::consumer::profile::{MessageModel, Profile};
+use crate::consumer::pull::PullSettings;
+use crate::consumer::push::concurrent::{Concurrent, ListenerSettings};
+use crate::consumer::push::listener::{Blocking, Closure, ClosureWith, MessageListener};
+use crate::consumer::push::result::ConsumeResult;
+use crate::consumer::push::{Handle, PushConsumer};
+use crate::consumer::start_offset::ConsumeFromWhere;
+use crate::consumer::subscription::{Subscriptions, retry_topic};
+use crate::environment::Environment;
+use crate::error::{Error, Result};
+use crate::message::MessageExt;
+
+/// What errors call the operation that they come out of.
+const OPERATION: &str = "start a consumer";
+
+/// The group that Java's client has when it was given none: nobody may share it.
+const RESERVED_GROUP: &str = "DEFAULT_CONSUMER";
+
+/// How long a broker holds a pull when there is nothing, and how long a pull may take in all.
+const SUSPEND: Duration = Duration::from_secs(15);
+const PULL: Duration = Duration::from_secs(30);
+
+/// Makes a [`PushConsumer`]. Made by [`PushConsumer::builder`].
+///
+/// It needs a group, a name server (or a client), at least one subscription and a listener. The defaults are the Java client's.
+#[must_use = "a builder does nothing until it is started"]
+pub struct PushConsumerBuilder {
+    group: String,
+    client: Option<Client>,
+    own_client: ClientBuilder,
+    configures_own_client: bool,
+    subscriptions: Vec<(String, String)>,
+    /// Makes the listener's side, when its settings are known.
+    sink: Option<Box<dyn FnOnce(ListenerSettings) -> Arc<dyn Sink> + Send>>,
+    model: MessageModel,
+    from: ConsumeFromWhere,
+    strategy: Arc<dyn AllocateStrategy>,
+    concurrency: usize,
+    consume_batch_max_size: usize,
+    pull_batch_size: usize,
+    limits: Limits,
+    max_reconsume_times: Option<u32>,
+    consume_timeout: Duration,
+    keeps_timed_out: bool,
+    commit_interval: Duration,
+    shutdown_timeout: Duration,
+}
+
+impl PushConsumerBuilder {
+    pub(super) fn new(group: String) -> Self {
+        Self {
+            group,
+            client: None,
+            own_client: Client::builder(),
+            configures_own_client: false,
+            subscriptions: Vec::new(),
+            sink: None,
+            model: MessageModel::default(),
+            from: ConsumeFromWhere::default(),
+            strategy: Arc::new(Average),
+            concurrency: 20,
+            consume_batch_max_size: 1,
+            pull_batch_size: 32,
+            limits: Limits { count: 1000, span: 2000, bytes: 100 * 1024 * 1024 },
+            max_reconsume_times: None,
+            consume_timeout: Duration::from_secs(15 * 60),
+            keeps_timed_out: false,
+            commit_interval: Duration::from_secs(5),
+            shutdown_timeout: Duration::from_secs(10),
+        }
+    }
+
+    /// The name servers: see [`ClientConfig::name_server`]. By default those that `NAMESRV_ADDR` names.
+    pub fn name_server(mut self, addrs: impl AsRef<str>) -> Self {
+        self.own_client = self.own_client.name_server(addrs.as_ref());
+        self.configures_own_client = true;
+        self
+    }
+
+    /// The configuration of the consumer's own client. Default: [`ClientConfig::from_env`].
+    pub fn config(mut self, config: ClientConfig) -> Self {
+        self.own_client = self.own_client.config(config);
+        self.configures_own_client = true;
+        self
+    }
+
+    /// Where connections and the time come from for the consumer's own client. Default: TCP.
+    pub fn environment(mut self, environment: Arc<dyn Environment>) -> Self {
+        self.own_client = self.own_client.environment(environment);
+        self.configures_own_client = true;
+        self
+    }
+
+    /// Shares this client instead of making one. It is not shut down with the consumer.
+    ///
+    /// A client can have one consumer of a group. Name servers, configuration and environment are the client's then and cannot be
+    /// set here.
+    pub fn client(mut self, client: &Client) -> Self {
+        self.client = Some(client.clone());
+        self
+    }
+
+    /// Subscribes to a topic: to messages with one of these tags (`TagA || TagB`), or to all (`*`). Needed at least once; for one
+    /// topic the last expression counts. All members of a group have to subscribe to the same.
+    pub fn subscribe(mut self, topic: impl Into<String>, expression: impl Into<String>) -> Self {
+        self.subscriptions.push((topic.into(), expression.into()));
+        self
+    }
+
+    /// Whether the members of the group share the messages. Default [`MessageModel::Clustering`].
+    pub const fn message_model(mut self, model: MessageModel) -> Self {
+        self.model = model;
+        self
+    }
+
+    /// Where the group begins in a queue for which it has no offset. Default [`ConsumeFromWhere::LastOffset`].
+    pub const fn consume_from(mut self, from: ConsumeFromWhere) -> Self {
+        self.from = from;
+        self
+    }
+
+    /// How the queues are shared among the members; all of them have to use the same. Default [`Average`].
+    pub fn allocate_strategy(mut self, strategy: impl AllocateStrategy) -> Self {
+        self.strategy = Arc::new(strategy);
+        self
+    }
+
+    /// Consumes with an async closure. It gives back a [`ConsumeStatus`](crate::ConsumeStatus), a `Result` whose error means later,
+    /// or a [`ConsumeResult`].
+    ///
+    /// ```
+    /// use rocketmq_sdk::{ConsumeStatus, PushConsumer};
+    ///
+    /// let builder = PushConsumer::builder("group1").subscribe("t", "*");
+    /// let builder = builder.listener(|messages| async move {
+    ///     println!("{} messages", messages.len());
+    ///     ConsumeStatus::CONSUME_SUCCESS
+    /// });
+    /// # let _ = builder;
+    /// ```
+    pub fn listener<F, Fut>(self, listener: F) -> Self
+    where
+        F: Fn(Vec<MessageExt>) -> Fut + Send + Sync + 'static,
+        Fut: Future + Send + 'static,
+        Fut::Output: Into<ConsumeResult>,
+    {
+        self.message_listener(Closure(listener))
+    }
+
+    /// Consumes with an async closure and a state that is cloned for each call.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use rocketmq_sdk::PushConsumer;
+    ///
+    /// # struct Shop; impl Shop { async fn sell(&self, _: &[u8]) -> std::io::Result<()> { Ok(()) } }
+    /// # let shop = Shop;
+    /// let builder = PushConsumer::builder("group1").subscribe("t", "*");
+    /// let builder = builder.listener_with(Arc::new(shop), |shop, messages| async move {
+    ///     for message in &messages {
+    ///         shop.sell(message.body()).await?;
+    ///     }
+    ///     Ok(())
+    /// });
+    /// # let _ = builder;
+    /// ```
+    pub fn listener_with<S, F, Fut>(self, state: S, listener: F) -> Self
+    where
+        S: Clone + Send + Sync + 'static,
+        F: Fn(S, Vec<MessageExt>) -> Fut + Send + Sync + 'static,
+        Fut: Future + Send + 'static,
+        Fut::Output: Into<ConsumeResult>,
+    {
+        self.message_listener(ClosureWith(state, listener))
+    }
+
+    /// Consumes with a closure that may block: it runs on tokio's threads for blocking code. One that never comes back keeps its
+    /// thread, but not its place among the listeners.
+    pub fn blocking_listener<F, R>(self, listener: F) -> Self
+    where
+        F: Fn(Vec<MessageExt>) -> R + Send + Sync + 'static,
+        R: Into<ConsumeResult> + 'static,
+    {
+        self.message_listener(Blocking(Arc::new(listener)))
+    }
+
+    /// Consumes with a type of the application's: see [`MessageListener`].
+    pub fn message_listener(mut self, listener: impl MessageListener) -> Self {
+        self.sink = Some(Box::new(|settings| Arc::new(Concurrent::new(listener, settings))));
+        self
+    }
+
+    /// How many listeners run at a time, over all queues: 1 to 1000. Default 20.
+    pub const fn concurrency(mut self, listeners: usize) -> Self {
+        self.concurrency = listeners;
+        self
+    }
+
+    /// How many messages a listener is given at most: 1 to 1024. Default 1. They are of one queue and in its order.
+    pub const fn consume_batch_max_size(mut self, messages: usize) -> Self {
+        self.consume_batch_max_size = messages;
+        self
+    }
+
+    /// How many messages one pull asks for: 1 to 1024. Default 32, which is what brokers give at most unless told otherwise.
+    pub const fn pull_batch_size(mut self, messages: usize) -> Self {
+        self.pull_batch_size = messages;
+        self
+    }
+
+    /// How many messages of one queue may wait for listeners before pulling stops: 1 to 65535. Default 1000.
+    pub const fn pull_threshold_for_queue(mut self, messages: usize) -> Self {
+        self.limits.count = messages;
+        self
+    }
+
+    /// How many bytes of one queue may wait for listeners before pulling stops: at least 1. Default 100 MiB. All queues together are
+    /// bounded by [`ClientConfig::max_buffered_bytes`].
+    pub const fn pull_threshold_size_for_queue(mut self, bytes: usize) -> Self {
+        self.limits.bytes = bytes;
+        self
+    }
+
+    /// How far the offsets of one queue's messages that wait for listeners may be apart before pulling stops: 1 to 65535.
+    /// Default 2000.
+    pub const fn consume_max_span(mut self, offsets: u16) -> Self {
+        self.limits.span = offsets as i64;
+        self
+    }
+
+    /// How often a message may fail before it is a dead letter; 0 makes its first failure one. By default the broker decides: 16,
+    /// unless the group is set up otherwise.
+    pub const fn max_reconsume_times(mut self, times: u32) -> Self {
+        self.max_reconsume_times = Some(times);
+        self
+    }
+
+    /// How long a listener may take. Default 15 min. When it takes longer, its messages are given back as failed, and then its
+    /// future is dropped.
+    pub const fn consume_timeout(mut self, timeout: Duration) -> Self {
+        self.consume_timeout = timeout;
+        self
+    }
+
+    /// Lets the future of a listener that takes too long go on, instead of dropping it. It does not count to the
+    /// [`concurrency`](Self::concurrency) any more, and nobody hears what it says of its messages.
+    pub const fn keep_timed_out_listeners(mut self) -> Self {
+        self.keeps_timed_out = true;
+        self
+    }
+
+    /// How often offsets are committed. Default 5 s. After a crash, what was consumed since comes again.
+    pub const fn commit_interval(mut self, interval: Duration) -> Self {
+        self.commit_interval = interval;
+        self
+    }
+
+    /// How long [`shutdown`](PushConsumer::shutdown) lets listeners go on. Default 10 s. Committing and leaving the group may then take
+    /// up to the [request timeout](ClientConfig::request_timeout).
+    pub const fn shutdown_timeout(mut self, timeout: Duration) -> Self {
+        self.shutdown_timeout = timeout;
+        self
+    }
+
+    /// Starts the consumer. When it has started, it has its queues and knows where each begins, unless a broker did not say so within
+    /// the [request timeout](ClientConfig::request_timeout): then that goes on. Topics that do not exist yet are found when they do.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput): something is missing or breaks a rule, or the client has a consumer of this
+    /// group already. [`NameServer`](crate::ErrorKind::NameServer): no name server answered.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends what was started of the consumer.
+    pub async fn start(mut self) -> Result<PushConsumer> {
+        self.check()?;
+        let Some(sink) = self.sink.take() else {
+            return Err(Error::invalid(OPERATION, "no listener is set"));
+        };
+        let owns_client = self.client.is_none();
+        let client = match self.client.take() {
+            Some(client) => client,
+            None => self.own_client.clone().start().await?,
+        };
+        let subscribed = self.subscribed(client.now_millis())?;
+        let deadline = client.request_deadline();
+        let topics = subscribed.iter().map(|one| client.route(one.topic(), deadline));
+        try_join_all(topics).await?;
+
+        let group: Arc<str> = self.group.as_str().into();
+        let profile = Profile::new(Arc::clone(&group), self.model, self.from, subscribed);
+        let profile = Arc::new(profile);
+        let registration = client.register(Arc::clone(&profile) as Arc<_>)?;
+        let store = Box::new(BrokerOffsets::new(client.clone(), Arc::clone(&group)));
+        let sink = sink(self.listener_settings(Arc::clone(&group)));
+        let member =
+            Group::new(client.clone(), self.settings(group), Arc::clone(&profile), store, sink);
+        let (leave, told) = watch::channel(None);
+        let (reporter, report) = watch::channel(None);
+        let consumer = PushConsumer {
+            handle: Arc::new(Handle {
+                owns_client,
+                profile,
+                group: Arc::downgrade(&member),
+                shutdown_timeout: self.shutdown_timeout,
+                leave,
+                report,
+                client: client.clone(),
+            }),
+        };
+        client.spawn("consumer", member.run(registration, told, reporter));
+        info!(group = self.group, client = consumer.client_id(), "consumer started");
+        consumer.settled().await;
+        Ok(consumer)
+    }
+
+    /// What can be told to be wrong before anything is connected.
+    fn check(&self) -> Result<()> {
+        names::check_group(OPERATION, &self.group, RESERVED_GROUP)?;
+        let fault = |detail: String| Err(Error::invalid(OPERATION, detail));
+        if self.subscriptions.is_empty() {
+            return fault("nothing is subscribed".to_owned());
+        }
+        self.subscribed(0)?;
+        if self.client.is_some() && self.configures_own_client {
+            return fault("a shared client cannot be configured here".to_owned());
+        }
+        let numbers = [
+            ("concurrency", self.concurrency, 1000),
+            ("consume_batch_max_size", self.consume_batch_max_size, 1024),
+            ("pull_batch_size", self.pull_batch_size, 1024),
+            ("pull_threshold_for_queue", self.limits.count, 65_535),
+            ("pull_threshold_size_for_queue", self.limits.bytes, usize::MAX),
+            ("consume_max_span", self.limits.span as usize, 65_535),
+        ];
+        for (name, number, max) in numbers {
+            if !(1..=max).contains(&number) {
+                return fault(format!("{name} is {number}, allowed is 1 to {max}"));
+            }
+        }
+        let times = [("consume_timeout", self.consume_timeout), ("commit_interval", self.commit_interval)];
+        match times.iter().find(|(_, time)| time.is_zero()) {
+            Some((name, _)) => fault(format!("{name} is zero")),
+            None => Ok(()),
+        }
+    }
+
+    /// The subscriptions, and that of the group's retry topic.
+    fn subscribed(&self, now_millis: i64) -> Result<Subscriptions> {
+        let mut subscriptions = Subscriptions::default();
+        for (topic, expression) in &self.subscriptions {
+            subscriptions.set(OPERATION, topic, expression, now_millis)?;
+        }
+        subscriptions.set(OPERATION, &retry_topic(&self.group), "*", now_millis)?;
+        Ok(subscriptions)
+    }
+
+    fn settings(&self, group: Arc<str>) -> Settings {
+        Settings {
+            from: self.from,
+            strategy: Arc::clone(&self.strategy),
+            limits: self.limits,
+            pulls: PullSettings {
+                group,
+                max_messages: self.pull_batch_size as i32,
+                suspend: SUSPEND,
+                timeout: PULL,
+            },
+            commit_interval: self.commit_interval,
+        }
+    }
+
+    fn listener_settings(&self, group: Arc<str>) -> ListenerSettings {
+        ListenerSettings {
+            group,
+            concurrency: self.concurrency,
+            batch: self.consume_batch_max_size,
+            timeout: self.consume_timeout,
+            keeps_timed_out: self.keeps_timed_out,
+            max_reconsume_times: self.max_reconsume_times.map(|times| times.min(i32::MAX as u32) as i32),
+        }
+    }
+}
+
+impl fmt::Debug for PushConsumerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PushConsumerBuilder")
+            .field("group", &self.group)
+            .field("subscriptions", &self.subscriptions)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,231 @@
+//! The concurrent listener: workers that take messages from any queue, run the listener, and settle what it says.
+//!
+//! Each worker is a task. It loops while there is something to do, so a busy consumer starts no task for a message, and an idle one has
+//! none. Nothing that a listener does, a panic among it, reaches another message.
+
+use std::any::Any;
+use std::future::{Future, poll_fn};
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures::FutureExt;
+use tokio::task::coop::consume_budget;
+use tokio::time::{Instant, timeout};
+use tracing::{debug, error, warn};
+
+use crate::consumer::assigned::{Assigned, Taken};
+use crate::consumer::group::{Group, Sink};
+use crate::consumer::pull::MAX_INFLATED;
+use crate::consumer::push::dispatch::{Dispatch, Place};
+use crate::consumer::push::listener::{ConsumeContext, MessageListener};
+use crate::consumer::push::result::ConsumeResult;
+use crate::consumer::push::retry::{Batch, RETRY_HERE};
+use crate::message::MessageExt;
+use crate::protocol::DecodeError;
+
+/// How listeners are run.
+#[derive(Debug, Clone)]
+pub(super) struct ListenerSettings {
+    pub(super) group: Arc<str>,
+    /// How many run at a time.
+    pub(super) concurrency: usize,
+    /// How many messages one is given at most.
+    pub(super) batch: usize,
+    /// How long one may take.
+    pub(super) timeout: Duration,
+    /// Whether one that takes longer goes on.
+    pub(super) keeps_timed_out: bool,
+    /// How often a message may fail before it is a dead letter; the broker decides where this does not.
+    pub(super) max_reconsume_times: Option<i32>,
+}
+
+/// Runs a listener, several times at once.
+pub(super) struct Concurrent<L> {
+    listener: L,
+    settings: ListenerSettings,
+    dispatch: Arc<Dispatch<Arc<Assigned>>>,
+}
+
+impl<L: MessageListener> Sink for Concurrent<L> {
+    fn ready(self: Arc<Self>, group: &Arc<Group>, queue: Arc<Assigned>) {
+        let place = self.dispatch.offer(queue);
+        self.start_worker(group, place);
+    }
+}
+
+impl<L: MessageListener> Concurrent<L> {
+    pub(super) fn new(listener: L, settings: ListenerSettings) -> Self {
+        let dispatch = Dispatch::new(settings.concurrency);
+        Self { listener, settings, dispatch }
+    }
+
+    fn start_worker(self: &Arc<Self>, group: &Arc<Group>, place: Option<Place<Arc<Assigned>>>) {
+        if let Some(place) = place {
+            group.spawn("listener", Arc::clone(self).work(Arc::clone(group), place));
+        }
+    }
+
+    /// Takes and consumes while there is something.
+    async fn work(self: Arc<Self>, group: Arc<Group>, mut place: Place<Arc<Assigned>>) {
+        while let Some((queue, help)) = place.next() {
+            self.start_worker(&group, help);
+            let Some(taken) = queue.take(self.settings.batch, Instant::now()) else { continue };
+            if taken.more {
+                self.start_worker(&group, self.dispatch.offer(Arc::clone(&queue)));
+            }
+            self.consume(&group, &queue, taken, &mut place).await;
+            // A listener that never waits must not keep the thread to itself.
+            consume_budget().await;
+        }
+    }
+
+    /// Runs the listener on what was taken out.
+    async fn consume(
+        self: &Arc<Self>,
+        group: &Arc<Group>,
+        queue: &Arc<Assigned>,
+        taken: Taken,
+        place: &mut Place<Arc<Assigned>>,
+    ) {
+        let Taken { ticket, mut messages, .. } = taken;
+        let max_reconsume_times = self.settings.max_reconsume_times;
+        let batch = Batch { group, queue, ticket: &ticket, max_reconsume_times };
+        if open_all(&mut messages) {
+            return self.run(&batch, 0..messages.len(), messages, place).await;
+        }
+        // One of them cannot be read, or all at once are too large.
+        for (at, mut message) in queue.messages(&ticket, 0..messages.len()) {
+            match open(&mut message, MAX_INFLATED) {
+                Ok(_) => self.run(&batch, at..at + 1, vec![message], place).await,
+                Err(error) => {
+                    let (queue, offset) = (message.queue(), message.queue_offset());
+                    error!(%queue, offset, %error, "a message cannot be read; it is given back");
+                    batch.fail(at..at + 1, 0).await;
+                }
+            }
+        }
+    }
+
+    /// Runs the listener once, and settles what it says.
+    async fn run(
+        self: &Arc<Self>,
+        batch: &Batch<'_>,
+        which: Range<usize>,
+        messages: Vec<MessageExt>,
+        place: &mut Place<Arc<Assigned>>,
+    ) {
+        let group = Arc::clone(&self.settings.group);
+        let context = ConsumeContext::new(group, batch.queue.queue().clone());
+        // The call is inside the future, so that a panic before the first await is caught too.
+        let listening = async { self.listener.consume(messages, &context).await };
+        let mut listening = pin!(Some(AssertUnwindSafe(listening).catch_unwind()));
+        let outcome = match timeout(self.settings.timeout, poll(listening.as_mut())).await {
+            Ok(outcome) => Some(outcome),
+            Err(_) => self.give_up_on(batch, which.clone(), listening.as_mut()).await,
+        };
+        match outcome {
+            Some(outcome) => settle(batch, which, outcome).await,
+            None if self.settings.keeps_timed_out => {
+                self.start_worker(batch.group, place.leave());
+                let _ = poll(listening.as_mut()).await;
+            }
+            None => {}
+        }
+        // The application's values are dropped here, and may panic in that.
+        let _ = catch_unwind(AssertUnwindSafe(|| listening.set(None)));
+    }
+
+    /// Gives the messages of a listener back that takes too long, while it goes on. With its outcome if it ends before they are
+    /// settled.
+    async fn give_up_on<F: Future>(
+        &self,
+        batch: &Batch<'_>,
+        which: Range<usize>,
+        mut listening: Pin<&mut Option<F>>,
+    ) -> Option<F::Output> {
+        let limit = self.settings.timeout;
+        warn!(queue = %batch.queue.queue(), ?limit, "a listener takes too long; its messages are given back");
+        loop {
+            if batch.queue.is_lost() {
+                batch.queue.leave(batch.ticket, which);
+                return None;
+            }
+            if batch.give_back(which.clone(), 0).await.is_empty() {
+                return None;
+            }
+            if let Ok(outcome) = timeout(RETRY_HERE, poll(listening.as_mut())).await {
+                return Some(outcome);
+            }
+        }
+    }
+}
+
+/// Settles what a listener said, or that it panicked.
+async fn settle(
+    batch: &Batch<'_>,
+    which: Range<usize>,
+    outcome: Result<ConsumeResult, Box<dyn Any + Send>>,
+) {
+    match outcome {
+        Ok(result) if result.is_success() => batch.queue.finish(batch.ticket, which),
+        Ok(result) => {
+            let (acked, failure) = result.outcome(which.len());
+            let acked = which.start + acked;
+            match &failure.reason {
+                Some(error) => warn!(queue = %batch.queue.queue(), %error, "the listener failed"),
+                None => debug!(queue = %batch.queue.queue(), "the listener wants messages later"),
+            }
+            batch.queue.finish(batch.ticket, which.start..acked);
+            batch.fail(acked..which.end, failure.delay_level).await;
+        }
+        Err(panic) => {
+            error!(queue = %batch.queue.queue(), panic = text(&*panic), "the listener panicked");
+            batch.fail(which, 0).await;
+            // It is the application's value, too.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
+        }
+    }
+}
+
+/// Makes every body readable. False if that cannot be done, or makes more than a limit of them together.
+fn open_all(messages: &mut [MessageExt]) -> bool {
+    let mut left = MAX_INFLATED;
+    messages.iter_mut().all(|message| match open(message, left) {
+        Ok(grown) => {
+            left = left.saturating_sub(grown);
+            true
+        }
+        Err(_) => false,
+    })
+}
+
+/// Makes the body readable, and says by how much it has grown.
+fn open(message: &mut MessageExt, limit: usize) -> Result<usize, DecodeError> {
+    if message.stored().is_inner_batch() {
+        return Err(DecodeError::Invalid {
+            what: "inner batch",
+            offset: 0,
+            reason: "cannot be taken apart",
+        });
+    }
+    let packed = message.body().len();
+    message.open_body(limit)?;
+    Ok(message.body().len().saturating_sub(packed))
+}
+
+/// The outcome of a future that stays where it is.
+fn poll<F: Future>(mut slot: Pin<&mut Option<F>>) -> impl Future<Output = F::Output> {
+    poll_fn(move |cx| match slot.as_mut().as_pin_mut() {
+        Some(future) => future.poll(cx),
+        None => Poll::Pending,
+    })
+}
+
+fn text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text")
+}

@@ -1,0 +1,117 @@
+//! Listeners: what an application gives a consumer to run, in its forms.
+
+use std::future::Future;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+
+use crate::consumer::push::result::ConsumeResult;
+use crate::message::{MessageExt, MessageQueue};
+
+/// Consumes messages: for what a closure cannot hold.
+///
+/// Closures are given to [`listener`](crate::PushConsumerBuilder::listener) and its sisters; this is for a type that wants its own
+/// state by reference, or the context:
+///
+/// ```
+/// use rocketmq_sdk::{ConsumeContext, ConsumeResult, MessageExt, MessageListener};
+///
+/// struct Orders {
+///     shop: String,
+/// }
+///
+/// impl MessageListener for Orders {
+///     async fn consume(&self, messages: Vec<MessageExt>, context: &ConsumeContext) -> ConsumeResult {
+///         for message in &messages {
+///             println!("{}: {:?} of {}", self.shop, message.body(), context.queue());
+///         }
+///         ConsumeResult::success()
+///     }
+/// }
+/// ```
+pub trait MessageListener: Send + Sync + 'static {
+    /// Consumes messages of one queue. Several calls run at a time.
+    ///
+    /// There are as many messages as [`batch_max_size`](crate::PushConsumerBuilder::consume_batch_max_size) allows at most, and at
+    /// least one. A panic is a failure of these messages and of nothing else. The future is dropped when it takes longer than the
+    /// [consume timeout](crate::PushConsumerBuilder::consume_timeout), or when the consumer ends.
+    fn consume(
+        &self,
+        messages: Vec<MessageExt>,
+        context: &ConsumeContext,
+    ) -> impl Future<Output = ConsumeResult> + Send;
+}
+
+/// Where the messages come from that a listener is given.
+#[derive(Debug, Clone)]
+pub struct ConsumeContext {
+    group: Arc<str>,
+    queue: MessageQueue,
+}
+
+impl ConsumeContext {
+    pub(super) const fn new(group: Arc<str>, queue: MessageQueue) -> Self {
+        Self { group, queue }
+    }
+
+    /// The consumer group.
+    pub fn group(&self) -> &str {
+        &self.group
+    }
+
+    /// The queue that all the messages come from. For messages that failed before it is one of the group's retry topic; their
+    /// [`topic`](MessageExt::topic) is the one that they were sent to.
+    pub const fn queue(&self) -> &MessageQueue {
+        &self.queue
+    }
+}
+
+/// A closure as a listener.
+pub(super) struct Closure<F>(pub(super) F);
+
+impl<F, Fut> MessageListener for Closure<F>
+where
+    F: Fn(Vec<MessageExt>) -> Fut + Send + Sync + 'static,
+    Fut: Future + Send,
+    Fut::Output: Into<ConsumeResult>,
+{
+    async fn consume(&self, messages: Vec<MessageExt>, _context: &ConsumeContext) -> ConsumeResult {
+        (self.0)(messages).await.into()
+    }
+}
+
+/// A closure with a state that is cloned for each call.
+pub(super) struct ClosureWith<S, F>(pub(super) S, pub(super) F);
+
+impl<S, F, Fut> MessageListener for ClosureWith<S, F>
+where
+    S: Clone + Send + Sync + 'static,
+    F: Fn(S, Vec<MessageExt>) -> Fut + Send + Sync + 'static,
+    Fut: Future + Send,
+    Fut::Output: Into<ConsumeResult>,
+{
+    async fn consume(&self, messages: Vec<MessageExt>, _context: &ConsumeContext) -> ConsumeResult {
+        (self.1)(self.0.clone(), messages).await.into()
+    }
+}
+
+/// A closure that blocks its thread.
+pub(super) struct Blocking<F>(pub(super) Arc<F>);
+
+impl<F, R> MessageListener for Blocking<F>
+where
+    F: Fn(Vec<MessageExt>) -> R + Send + Sync + 'static,
+    R: Into<ConsumeResult>,
+{
+    async fn consume(&self, messages: Vec<MessageExt>, _context: &ConsumeContext) -> ConsumeResult {
+        let listener = Arc::clone(&self.0);
+        let running = tokio::task::spawn_blocking(move || listener(messages).into());
+        match running.await {
+            Ok(result) => result,
+            Err(ended) => match ended.try_into_panic() {
+                Ok(panic) => resume_unwind(panic),
+                // The runtime shuts down.
+                Err(_) => ConsumeResult::later(),
+            },
+        }
+    }
+}

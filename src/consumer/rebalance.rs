@@ -1,0 +1,202 @@
+//! Sharing the queues of the subscribed topics: when it is done, and whom it asks.
+
+use std::collections::{BTreeSet, HashMap};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tracing::{debug, info, warn};
+
+use crate::client::Member;
+use crate::consumer::assigned::End;
+use crate::consumer::backoff::Backoff;
+use crate::consumer::group::Group;
+use crate::error::Result;
+use crate::message::MessageQueue;
+use crate::protocol::request::consumer_list::GetConsumerList;
+use crate::route::Route;
+use plan::Share;
+pub(super) use plan::Seen;
+
+mod plan;
+
+/// How often the queues are shared although nothing seems to have changed.
+const PERIOD: Duration = Duration::from_secs(20);
+
+/// The shortest time from one round to the next, whatever changes.
+const LEAST_GAP: Duration = Duration::from_millis(500);
+
+/// After a round in which somebody could not be asked.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LAST_PAUSE: Duration = Duration::from_secs(5);
+
+/// What brokers have said in one round.
+#[derive(Default)]
+struct Asked {
+    /// The members of the group, by the broker's address; `None` from one that did not answer.
+    members: HashMap<Arc<str>, Option<Vec<String>>>,
+    /// A broker did not know us, and was told again.
+    is_told: bool,
+}
+
+impl Group {
+    /// Shares the queues at once, on every change, and from time to time.
+    pub(super) async fn share_queues(self: &Arc<Self>) -> Infallible {
+        let mut backoff = Backoff::new(FIRST_PAUSE, LAST_PAUSE);
+        loop {
+            let began = Instant::now();
+            if self.profile().take_untold() {
+                self.client().heartbeat_now().await;
+                self.renew_pulls();
+            }
+            let pause = if self.round().await {
+                let _ = backoff.succeed();
+                PERIOD
+            } else {
+                backoff.fail()
+            };
+            // Whatever came of it: it is the time to be told of a change.
+            let _ = timeout_at(began + pause, self.profile().changed()).await;
+            sleep_until(began + LEAST_GAP).await;
+        }
+    }
+
+    /// One round over all topics. False when it has to be repeated soon.
+    async fn round(self: &Arc<Self>) -> bool {
+        let topics = self.profile().topics();
+        self.leave_topics(&topics);
+        let deadline = self.client().request_deadline();
+        let routes = join_all(topics.iter().map(|topic| self.client().route(topic, deadline))).await;
+        let mut is_settled = true;
+        let mut asked = Asked::default();
+        for (topic, route) in topics.iter().zip(routes) {
+            is_settled &= match route {
+                Ok(Some(route)) => self.share_topic(topic, &route, &mut asked).await,
+                Ok(None) => self.without_route(topic),
+                Err(error) => {
+                    debug!(%topic, %error, "the topic's queues are not shared now");
+                    false
+                }
+            };
+        }
+        self.queues.lock().is_shared |= is_settled;
+        self.progressed();
+        is_settled
+    }
+
+    /// Gives the queues up of topics that are not subscribed any more.
+    fn leave_topics(self: &Arc<Self>, topics: &[Arc<str>]) {
+        let left = self.queues.lock().seen.retain(topics);
+        for topic in left {
+            self.apply(&topic, &BTreeSet::new());
+        }
+    }
+
+    /// Notes that name servers do not know a topic. False when it has to be looked for again soon.
+    fn without_route(&self, topic: &Arc<str>) -> bool {
+        let mut queues = self.queues.lock();
+        queues.seen.note(topic, &[]);
+        !(self.is_retry(topic) && queues.misses_retry_topic)
+    }
+
+    /// Shares one topic's queues. False when nobody could be asked.
+    async fn share_topic(
+        self: &Arc<Self>,
+        topic: &Arc<str>,
+        route: &Route,
+        asked: &mut Asked,
+    ) -> bool {
+        {
+            let mut queues = self.queues.lock();
+            queues.seen.note(topic, &route.readable);
+            queues.misses_retry_topic &= !self.is_retry(topic);
+        }
+        let Some(mut members) = self.members(route, asked).await else { return false };
+        let is_member = |members: &[String]| members.iter().any(|id| **id == **self.client().id());
+        if !is_member(&members) && !asked.is_told {
+            // A broker that has just started may not have heard of us yet.
+            self.client().heartbeat_now().await;
+            *asked = Asked { is_told: true, ..Asked::default() };
+            match self.members(route, asked).await {
+                Some(again) => members = again,
+                None => return false,
+            }
+        }
+        let strategy = &*self.settings().strategy;
+        match plan::share(strategy, self.client().id(), members, &route.readable) {
+            Share::Queues(wanted) => {
+                self.apply(topic, &wanted);
+                true
+            }
+            Share::Stranger => {
+                warn!(%topic, group = self.name(), "the broker does not count this member to the group");
+                self.apply(topic, &BTreeSet::new());
+                false
+            }
+            Share::Unknown => {
+                warn!(%topic, strategy = strategy.name(), "the allocation strategy panicked; queues stay as they are");
+                false
+            }
+        }
+    }
+
+    /// The members of the group, from the first broker of the topic that answers: all members ask the same one first.
+    async fn members(&self, route: &Route, asked: &mut Asked) -> Option<Vec<String>> {
+        for addr in route.addrs(true).chain(route.addrs(false)) {
+            if !asked.members.contains_key(addr) {
+                let answer = self.ask_members(addr).await;
+                if let Err(error) = &answer {
+                    debug!(%addr, group = self.name(), %error, "the members of the group are not known");
+                }
+                asked.members.insert(Arc::clone(addr), answer.ok());
+            }
+            if let Some(Some(members)) = asked.members.get(addr) {
+                return Some(members.clone());
+            }
+        }
+        None
+    }
+
+    async fn ask_members(&self, addr: &Arc<str>) -> Result<Vec<String>> {
+        let header =
+            GetConsumerList { consumer_group: self.name().into(), broker_name: None };
+        self.client().rpc().consumer_ids(addr, &header, self.client().request_deadline()).await
+    }
+
+    /// Makes the topic's queues those that are wanted.
+    fn apply(self: &Arc<Self>, topic: &Arc<str>, wanted: &BTreeSet<MessageQueue>) {
+        let mut queues = self.queues.lock();
+        let change = plan::diff(&queues.owned, topic, wanted);
+        if change == plan::Change::default() {
+            return;
+        }
+        info!(
+            %topic,
+            group = self.name(),
+            revoked = change.revoked.len(),
+            assigned = change.assigned.len(),
+            owned = wanted.len(),
+            "queues are shared again"
+        );
+        for queue in change.revoked {
+            if let Some(lost) = queues.owned.remove(&queue) {
+                lost.end(End::Revoked);
+                queues.leaving.insert(queue, lost);
+            }
+        }
+        for queue in &change.assigned {
+            self.assign(&mut queues, queue);
+        }
+    }
+
+    /// Pulls again with the subscriptions that brokers have just heard of.
+    fn renew_pulls(&self) {
+        for queue in self.owned() {
+            if let Some(subscription) = self.subscription(&queue.queue().topic) {
+                queue.renew(subscription.version());
+            }
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! What a consumer left when it was shut down.
+
+use crate::consumer::assigned::Left;
+use crate::message::MessageQueue;
+
+/// What a consumer left when it was shut down. The group gets all of it again.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[must_use = "it says what comes again"]
+pub struct ShutdownReport {
+    unfinished: usize,
+    uncommitted: Vec<MessageQueue>,
+}
+
+impl ShutdownReport {
+    /// How many messages a listener was given and did not finish in time, or could not be sent back.
+    pub const fn unfinished(&self) -> usize {
+        self.unfinished
+    }
+
+    /// The queues whose last offset the broker did not confirm.
+    pub fn uncommitted(&self) -> &[MessageQueue] {
+        &self.uncommitted
+    }
+
+    /// Whether nothing was left.
+    pub fn is_clean(&self) -> bool {
+        self.unfinished == 0 && self.uncommitted.is_empty()
+    }
+
+    pub(super) fn add(&mut self, queue: &MessageQueue, left: Left) {
+        self.unfinished += left.unfinished;
+        if !left.is_committed {
+            self.uncommitted.push(queue.clone());
+        }
+    }
+}
