@@ -210,7 +210,6 @@ impl Target {
             Kind::Testkit(cluster) => cluster
                 .name_server()
                 .start()
-                .await
                 .expect("start the name server"),
             Kind::Apache { own, .. } => {
                 own.as_ref()
