@@ -379,7 +379,10 @@ async fn start(args: &Args) -> Outcome<Numbers> {
         let cluster = rocketmq_testkit::Cluster::start().await?;
         clusters.push(begun.elapsed().as_micros());
         let begun = Instant::now();
-        let producer = DefaultProducer::builder("starter").name_server(cluster.name_server_addr()).start().await?;
+        let producer = DefaultProducer::builder("starter")
+            .name_server(cluster.name_server_addr())
+            .start()
+            .await?;
         producer.send(Message::new(&*args.topic, "first")).await?;
         first_sends.push(begun.elapsed().as_nanos() as u64);
         producer.shutdown().await?;
@@ -388,7 +391,10 @@ async fn start(args: &Args) -> Outcome<Numbers> {
     clusters.sort_unstable();
     let mut numbers = measured.end(args.count, first_sends);
     let median = clusters.get(clusters.len() / 2).copied().unwrap_or(0);
-    numbers.extra = format!(",\"cluster_p50_us\":{median},\"cluster_max_us\":{}", clusters.last().copied().unwrap_or(0));
+    numbers.extra = format!(
+        ",\"cluster_p50_us\":{median},\"cluster_max_us\":{}",
+        clusters.last().copied().unwrap_or(0)
+    );
     Ok(numbers)
 }
 

@@ -3,13 +3,13 @@
 use rocketmq_testkit::Cluster;
 
 /// Keeps the embedded cluster, if there is one, for as long as the example runs.
-pub struct Servers {
+pub(crate) struct Servers {
     addr: String,
     _cluster: Option<Cluster>,
 }
 
 impl Servers {
-    pub async fn start() -> std::io::Result<Self> {
+    pub(crate) async fn start() -> std::io::Result<Self> {
         if let Ok(addr) = std::env::var("NAMESRV_ADDR") {
             return Ok(Self {
                 addr,
@@ -24,7 +24,7 @@ impl Servers {
         })
     }
 
-    pub fn name_server(&self) -> &str {
+    pub(crate) fn name_server(&self) -> &str {
         &self.addr
     }
 }

@@ -30,7 +30,10 @@ fn check(operation: &'static str, what: &str, name: &str, max: usize) -> Result<
     let detail = if name.is_empty() {
         format!("the {what} is empty")
     } else if name.len() > max {
-        format!("the {what} {name:?} has {} bytes, the limit is {max}", name.len())
+        format!(
+            "the {what} {name:?} has {} bytes, the limit is {max}",
+            name.len()
+        )
     } else if let Some(wrong) = name.chars().find(|c| !allowed(*c)) {
         format!("the {what} {name:?} contains {wrong:?}; allowed are letters, digits and % | _ -")
     } else {

@@ -17,8 +17,8 @@ use crate::error::Result;
 use crate::message::MessageQueue;
 use crate::protocol::request::consumer_list::GetConsumerList;
 use crate::route::Route;
-use plan::Share;
 pub(super) use plan::Seen;
+use plan::Share;
 
 mod plan;
 
@@ -68,7 +68,12 @@ impl Group {
         let topics = self.profile().topics();
         self.leave_topics(&topics);
         let deadline = self.client().request_deadline();
-        let routes = join_all(topics.iter().map(|topic| self.client().route(topic, deadline))).await;
+        let routes = join_all(
+            topics
+                .iter()
+                .map(|topic| self.client().route(topic, deadline)),
+        )
+        .await;
         let mut is_settled = true;
         let mut asked = Asked::default();
         for (topic, route) in topics.iter().zip(routes) {
@@ -113,12 +118,17 @@ impl Group {
             queues.seen.note(topic, &route.readable);
             queues.misses_retry_topic &= !self.is_retry(topic);
         }
-        let Some(mut members) = self.members(route, asked).await else { return false };
+        let Some(mut members) = self.members(route, asked).await else {
+            return false;
+        };
         let is_member = |members: &[String]| members.iter().any(|id| **id == **self.client().id());
         if !is_member(&members) && !asked.is_told {
             // A broker that has just started may not have heard of us yet.
             self.client().heartbeat_now().await;
-            *asked = Asked { is_told: true, ..Asked::default() };
+            *asked = Asked {
+                is_told: true,
+                ..Asked::default()
+            };
             match self.members(route, asked).await {
                 Some(again) => members = again,
                 None => return false,
@@ -160,9 +170,14 @@ impl Group {
     }
 
     async fn ask_members(&self, addr: &Arc<str>) -> Result<Vec<String>> {
-        let header =
-            GetConsumerList { consumer_group: self.name().into(), broker_name: None };
-        self.client().rpc().consumer_ids(addr, &header, self.client().request_deadline()).await
+        let header = GetConsumerList {
+            consumer_group: self.name().into(),
+            broker_name: None,
+        };
+        self.client()
+            .rpc()
+            .consumer_ids(addr, &header, self.client().request_deadline())
+            .await
     }
 
     /// Makes the topic's queues those that are wanted.

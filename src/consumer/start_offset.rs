@@ -92,7 +92,11 @@ mod tests {
     }
 
     fn all() -> [ConsumeFromWhere; 3] {
-        [ConsumeFromWhere::LastOffset, ConsumeFromWhere::FirstOffset, time()]
+        [
+            ConsumeFromWhere::LastOffset,
+            ConsumeFromWhere::FirstOffset,
+            time(),
+        ]
     }
 
     #[test]

@@ -9,7 +9,7 @@ use futures::future::join_all;
 use rocketmq_sdk::{DefaultProducer, ErrorKind, Message, MessageQueue, SendStatus};
 
 use crate::received::{Received, numbered, wait_until};
-use crate::target::{Target, stored};
+use crate::target::{Target, wait_until_stored};
 
 #[tokio::test]
 async fn a_se_01_10_a_send_is_acknowledged_with_ids_and_growing_offsets() {
@@ -119,7 +119,7 @@ async fn a_se_04_every_callback_is_called_once() {
     })
     .await;
     assert_eq!(failed.load(Ordering::SeqCst), 0);
-    assert_eq!(stored(&target, &topic, 4).await, 50);
+    wait_until_stored(&target, &topic, 4, 50).await;
     producer.shutdown().await.unwrap();
 }
 
@@ -143,7 +143,7 @@ async fn a_se_04_a_receipt_is_acknowledged_later() {
         assert_eq!(receipt.await.unwrap().status(), SendStatus::SEND_OK);
     }
     producer.shutdown().await.unwrap();
-    assert_eq!(stored(&target, &topic, 4).await, 20);
+    wait_until_stored(&target, &topic, 4, 20).await;
 }
 
 #[tokio::test]
@@ -288,7 +288,7 @@ async fn a_ms_01_02_03_05_bad_messages_are_refused_before_anything_is_sent() {
             );
         }
     }
-    assert_eq!(stored(&target, &topic, 1).await, 0);
+    wait_until_stored(&target, &topic, 1, 0).await;
     producer.shutdown().await.unwrap();
 }
 
@@ -305,7 +305,7 @@ async fn a_se_13_a_thousand_first_sends_of_a_topic_all_succeed() {
     for outcome in join_all(sends).await {
         outcome.unwrap();
     }
-    assert_eq!(stored(&target, &topic, 8).await, 1000);
+    wait_until_stored(&target, &topic, 8, 1000).await;
     producer.shutdown().await.unwrap();
 }
 
@@ -351,5 +351,5 @@ async fn a_pr_05_06_two_producers_of_one_group_both_send() {
     one.shutdown().await.unwrap();
     two.send(Message::new(&*topic, "three")).await.unwrap();
     two.shutdown().await.unwrap();
-    assert_eq!(stored(&target, &topic, 2).await, 3);
+    wait_until_stored(&target, &topic, 2, 3).await;
 }

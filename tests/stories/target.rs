@@ -335,8 +335,25 @@ pub async fn ask(
     }
 }
 
+/// Waits until a topic's queues hold exactly this many messages: a broker shows a message in its queue shortly after it has
+/// acknowledged it.
+pub async fn wait_until_stored(target: &Target, topic: &str, queues: i32, count: i64) {
+    let until = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let stored = stored(target, topic, queues).await;
+        if stored == count {
+            return;
+        }
+        assert!(
+            stored < count && tokio::time::Instant::now() < until,
+            "{topic} holds {stored} messages, not {count}"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// How many messages each broker's queues of a topic hold, from the broker's own offsets.
-pub async fn stored(target: &Target, topic: &str, queues: i32) -> i64 {
+async fn stored(target: &Target, topic: &str, queues: i32) -> i64 {
     let mut sum = 0;
     for addr in target.brokers().await {
         for queue in 0..queues {
