@@ -50,6 +50,16 @@ pub(super) struct Failure {
     pub(super) error: Error,
 }
 
+impl Failure {
+    /// A failure that no other attempt could mend.
+    pub(super) const fn for_good(error: Error) -> Self {
+        Self {
+            verdict: Verdict::GiveUp,
+            error,
+        }
+    }
+}
+
 impl Job {
     pub(super) fn new(
         shared: Arc<Shared>,

@@ -4,6 +4,7 @@
 //! whichever it is.
 
 use std::future::poll_fn;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,24 +14,21 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::debug;
 
 use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::message::MessageQueue;
+use crate::producer::OPERATION;
 use crate::producer::job::{Attempt, Failure, Job};
 use crate::producer::queues::Queues;
 use crate::producer::result::{SendResult, SendStatus};
 use crate::producer::retry::{Next, Verdict};
+use crate::producer::select::Avoid;
 use crate::producer::target::Target;
-use crate::producer::{OPERATION, select};
 use crate::protocol::command::Command;
 use crate::transport::CallError;
 
 /// A send that needs more than one poll's worth of work.
 pub(super) struct Rest {
-    job: Job,
-    target: Target,
-    /// The queues that the last attempt was chosen from.
-    queues: Option<Queues>,
+    course: Course,
     out: Out,
-    /// The brokers that failed, the last one last.
-    failed: Vec<Arc<str>>,
     /// The last error.
     error: Option<Error>,
     /// Whether a failed attempt may have stored the message.
@@ -41,14 +39,16 @@ impl Rest {
     /// A send of which nothing is sent yet.
     pub(super) const fn new(job: Job, target: Target) -> Self {
         Self {
-            job,
-            target,
-            queues: None,
+            course: Course {
+                job,
+                target,
+                queues: None,
+                avoid: Avoid::nothing(),
+            },
             out: Out {
                 waiting: Vec::new(),
                 over: Vec::new(),
             },
-            failed: Vec::new(),
             error: None,
             doubt: false,
         }
@@ -56,8 +56,8 @@ impl Rest {
 
     /// The rest after a first attempt that has had its share of the time. It stays out.
     pub(super) fn after_silence(mut self, queues: Queues, first: Attempt) -> Self {
-        self.queues = Some(queues);
-        self.failed.push(Arc::clone(&first.queue.broker_name));
+        self.course.queues = Some(queues);
+        self.course.avoid.add_silent(&first.queue.broker_name);
         self.out.waiting.push(first);
         self
     }
@@ -67,41 +67,29 @@ impl Rest {
         mut self,
         queues: Queues,
         broker_name: &Arc<str>,
-        failure: Failure,
+        failure: &Failure,
     ) -> Result<(Self, Next)> {
-        self.queues = Some(queues);
-        match self.note_and_plan(Some(broker_name), failure) {
+        self.course.queues = Some(queues);
+        self.course.avoid.add_failed(broker_name);
+        match self.note_and_plan(failure) {
             Next::Stop => Err(self.over()),
             next @ Next::Again { .. } => Ok((self, next)),
         }
     }
 
     pub(super) async fn run(mut self, mut next: Next) -> Result<SendResult> {
-        self.job.compress().await;
+        self.course.job.compress().await;
         while let Next::Again { pause, refresh } = next {
-            let begun = {
-                let Self {
-                    job,
-                    target,
-                    queues,
-                    out,
-                    failed,
-                    ..
-                } = &mut self;
-                tokio::select! {
-                    biased;
-                    (attempt, answer) = out.stored() => return job.outcome(&attempt, Ok(answer)).map_err(|failure| failure.error),
-                    begun = async {
-                        if !pause.is_zero() {
-                            sleep(pause).await;
-                        }
-                        begin(job, target, queues, failed, refresh).await
-                    } => begun,
+            let begun = tokio::select! {
+                biased;
+                (attempt, answer) = self.out.stored() => {
+                    return self.course.job.outcome(&attempt, Ok(answer)).map_err(|failure| failure.error);
                 }
+                begun = self.course.begin(pause, refresh) => begun,
             };
-            for (attempt, outcome) in std::mem::take(&mut self.out.over) {
-                if let Err(failure) = self.job.outcome(&attempt, outcome) {
-                    self.note(&failure.error);
+            for (attempt, outcome) in mem::take(&mut self.out.over) {
+                if let Err(failure) = self.course.job.outcome(&attempt, outcome) {
+                    self.note(&failure);
                 }
             }
             next = match begun {
@@ -109,7 +97,7 @@ impl Rest {
                     Ok(result) => return Ok(result),
                     Err(next) => next,
                 },
-                Err((broker_name, failure)) => self.note_and_plan(broker_name.as_ref(), failure),
+                Err(failure) => self.note_and_plan(&failure),
             };
         }
         self.wait_for_all().await
@@ -117,25 +105,25 @@ impl Rest {
 
     /// Waits for the newest attempt, and for the older ones besides it, until its share of the time is over.
     async fn wait(&mut self, newest: Attempt, patience: Instant) -> Result<SendResult, Next> {
-        let number = newest.number;
+        let (number, broker_name) = (newest.number, Arc::clone(&newest.queue.broker_name));
         self.out.waiting.push(newest);
-        let silent = patience < self.job.budget.deadline();
+        let is_share = patience < self.course.job.budget.deadline();
         loop {
             let (attempt, outcome) = tokio::select! {
                 biased;
                 over = self.out.next() => over,
-                () = sleep_until(patience), if silent => {
-                    let broker_name = self.out.waiting.iter().find(|attempt| attempt.number == number);
-                    self.failed.extend(broker_name.map(|attempt| Arc::clone(&attempt.queue.broker_name)));
-                    return Err(Next::Again { pause: Duration::ZERO, refresh: false });
+                () = sleep_until(patience), if is_share => {
+                    self.course.avoid.add_silent(&broker_name);
+                    return Err(Next::AT_ONCE);
                 }
             };
-            match self.job.outcome(&attempt, outcome) {
+            match self.course.job.outcome(&attempt, outcome) {
                 Ok(result) => return Ok(result),
                 Err(failure) if attempt.number == number => {
-                    return Err(self.note_and_plan(Some(&attempt.queue.broker_name), failure));
+                    self.course.avoid.add_failed(&broker_name);
+                    return Err(self.note_and_plan(&failure));
                 }
-                Err(failure) => self.note(&failure.error),
+                Err(failure) => self.note(&failure),
             }
         }
     }
@@ -144,31 +132,22 @@ impl Rest {
     async fn wait_for_all(mut self) -> Result<SendResult> {
         while !self.out.waiting.is_empty() {
             let (attempt, outcome) = self.out.next().await;
-            match self.job.outcome(&attempt, outcome) {
+            match self.course.job.outcome(&attempt, outcome) {
                 Ok(result) => return Ok(result),
-                Err(failure) => self.note(&failure.error),
+                Err(failure) => self.note(&failure),
             }
         }
         Err(self.over())
     }
 
-    fn note_and_plan(&mut self, broker_name: Option<&Arc<str>>, failure: Failure) -> Next {
-        debug!(error = %failure.error, verdict = ?failure.verdict, "an attempt to send failed");
-        self.note(&failure.error);
-        self.failed.extend(broker_name.cloned());
-        let others = match (broker_name, &self.queues) {
-            (Some(broker_name), Some(queues)) if self.target.may_move() => {
-                select::has_other(queues.list(), broker_name, &self.failed)
-            }
-            _ => false,
-        };
-        let chance = rand::random();
-        self.job
-            .budget
-            .next(failure.verdict, Instant::now(), others, chance)
+    fn note_and_plan(&mut self, failure: &Failure) -> Next {
+        self.note(failure);
+        self.course.plan(failure.verdict)
     }
 
-    fn note(&mut self, error: &Error) {
+    fn note(&mut self, failure: &Failure) {
+        let Failure { verdict, error } = failure;
+        debug!(%error, ?verdict, "an attempt to send failed");
         self.doubt |= error.delivery() == Delivery::Unknown;
         self.error = Some(error.clone());
     }
@@ -186,72 +165,108 @@ impl Rest {
     }
 }
 
-/// Begins an attempt: finds the queues, picks one, and puts the request on a connection to its broker. Returns it with the time until
-/// which it is waited for before the next one; or the broker that failed, and how.
-async fn begin(
-    job: &mut Job,
-    target: &mut Target,
-    last_queues: &mut Option<Queues>,
-    failed: &[Arc<str>],
-    refresh: bool,
-) -> Result<(Attempt, Instant), (Option<Arc<str>>, Failure)> {
-    let deadline = job.budget.deadline();
-    let give_up = |error| {
-        (
-            None,
+/// How a send goes on from one attempt to the next.
+struct Course {
+    job: Job,
+    target: Target,
+    /// The queues that the last attempt was chosen from.
+    queues: Option<Queues>,
+    avoid: Avoid,
+}
+
+impl Course {
+    /// Begins an attempt. Returns it with the time until which it is waited for before the next one.
+    async fn begin(
+        &mut self,
+        pause: Duration,
+        refresh: bool,
+    ) -> Result<(Attempt, Instant), Failure> {
+        if !pause.is_zero() {
+            sleep(pause).await;
+        }
+        let queues = self.job.find(refresh).await.map_err(Failure::for_good)?;
+        let Self {
+            job, target, avoid, ..
+        } = self;
+        let queue = target
+            .pick(job.message(), &queues, avoid)
+            .map_err(Failure::for_good)?;
+        let others = target.may_move() && avoid.leaves_other(queues.list(), &queue.broker_name);
+        let patience = job.budget.begin(Instant::now(), others);
+        let begun = match queues.master(&queue.broker_name) {
+            Some(addr) => job
+                .request(queue, addr, patience)
+                .await
+                .map(|attempt| (attempt, patience)),
+            None => Err((queue, Verdict::AfterRefresh, no_master())),
+        };
+        self.queues = Some(queues);
+        begun.map_err(|(queue, verdict, error)| {
+            let (number, _) = self.job.budget.attempts();
+            self.avoid.add_failed(&queue.broker_name);
             Failure {
-                verdict: Verdict::GiveUp,
-                error,
-            },
-        )
-    };
-    let topic = Arc::clone(job.message().shared_topic());
-    if job.shared.stop.is_cancelled() {
-        return Err(give_up(
-            Error::new(ErrorKind::Closed, OPERATION).topic_of(&topic),
-        ));
+                verdict,
+                error: self.job.describe(error, &queue, number),
+            }
+        })
     }
-    let found = if refresh {
-        job.shared.fresh_queues(&topic, deadline).await
-    } else {
-        job.shared.queues(&topic, deadline).await
-    };
-    let queues = last_queues.insert(found.map_err(give_up)?);
-    let queue = target
-        .pick(job.message(), queues, failed)
-        .map_err(give_up)?;
-    let broker_name = Arc::clone(&queue.broker_name);
-    let others = target.may_move() && select::has_other(queues.list(), &broker_name, failed);
-    let patience = job.budget.begin(Instant::now(), others);
-    let (number, _) = job.budget.attempts();
-    let fail = |verdict, error| {
-        let error = job.describe(error, &queue, number);
-        (Some(Arc::clone(&broker_name)), Failure { verdict, error })
-    };
-    let Some(addr) = queues.master(&broker_name) else {
-        return Err(fail(Verdict::AfterRefresh, no_master()));
-    };
-    let header = job.header(&queue);
-    let rpc = job.shared.client.rpc();
-    let sending = rpc.send(addr, &header, job.message().body(), deadline);
-    let error = match timeout_at(patience, sending).await {
-        Ok(Ok(call)) => {
-            return Ok((
-                Attempt {
+
+    fn plan(&mut self, verdict: Verdict) -> Next {
+        let others = self.target.may_move()
+            && self
+                .queues
+                .as_ref()
+                .is_some_and(|queues| self.avoid.leaves_any(queues.list()));
+        self.job
+            .budget
+            .next(verdict, Instant::now(), others, rand::random())
+    }
+}
+
+impl Job {
+    async fn find(&self, refresh: bool) -> Result<Queues> {
+        let (shared, deadline) = (&self.shared, self.budget.deadline());
+        let topic = self.message().shared_topic();
+        if shared.stop.is_cancelled() {
+            return Err(Error::new(ErrorKind::Closed, OPERATION).topic_of(topic));
+        }
+        if refresh {
+            shared.fresh_queues(topic, deadline).await
+        } else {
+            shared.queues(topic, deadline).await
+        }
+    }
+
+    /// Puts the request on a connection to the broker at `addr`.
+    async fn request(
+        &self,
+        queue: MessageQueue,
+        addr: &Arc<str>,
+        patience: Instant,
+    ) -> Result<Attempt, (MessageQueue, Verdict, Error)> {
+        let (header, body) = (self.header(&queue), self.message().body());
+        let sending = self
+            .shared
+            .client
+            .rpc()
+            .send(addr, &header, body, self.budget.deadline());
+        // The connection may take no longer than the attempt; the answer may.
+        let sent = timeout_at(patience, sending).await;
+        match sent.unwrap_or(Err(CallError::TimedOut(Delivery::No))) {
+            Ok(call) => {
+                let (number, _) = self.budget.attempts();
+                Ok(Attempt {
                     call,
                     queue,
                     number,
-                },
-                patience,
-            ));
+                })
+            }
+            Err(error) => {
+                let verdict = Verdict::on_failure(&error);
+                Err((queue, verdict, error.into_error(OPERATION, addr)))
+            }
         }
-        Ok(Err(error)) => error,
-        Err(_) => CallError::TimedOut(Delivery::No),
-    };
-    Err(fail(
-        Verdict::on_failure(&error),
-        error.into_error(OPERATION, addr),
-    ))
+    }
 }
 
 /// The error of a queue whose broker nobody can send to.

@@ -71,6 +71,14 @@ pub(super) enum Next {
     Stop,
 }
 
+impl Next {
+    /// Another attempt, now.
+    pub(super) const AT_ONCE: Self = Self::Again {
+        pause: Duration::ZERO,
+        refresh: false,
+    };
+}
+
 /// The time and the attempts of one send.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Budget {
@@ -133,10 +141,7 @@ impl Budget {
         other_broker: bool,
         chance: f64,
     ) -> Next {
-        let mut again = Next::Again {
-            pause: Duration::ZERO,
-            refresh: false,
-        };
+        let mut again = Next::AT_ONCE;
         match verdict {
             Verdict::GiveUp => return Next::Stop,
             Verdict::AfterRefresh if !self.refreshed => {

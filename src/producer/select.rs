@@ -5,11 +5,53 @@ use std::sync::Arc;
 use crate::message::MessageQueue;
 use crate::protocol::message::tags::java_hash;
 
+/// The brokers that one send had better not use again.
+#[derive(Debug, Default)]
+pub(super) struct Avoid {
+    /// Those that failed, the last one last.
+    failed: Vec<Arc<str>>,
+    /// Those that have the message and do not answer: a second one would only be a duplicate.
+    silent: Vec<Arc<str>>,
+}
+
+impl Avoid {
+    /// Nothing to avoid.
+    pub(super) const fn nothing() -> Self {
+        Self {
+            failed: Vec::new(),
+            silent: Vec::new(),
+        }
+    }
+
+    pub(super) fn add_failed(&mut self, broker: &Arc<str>) {
+        self.failed.push(Arc::clone(broker));
+    }
+
+    pub(super) fn add_silent(&mut self, broker: &Arc<str>) {
+        self.silent.push(Arc::clone(broker));
+    }
+
+    /// Whether a broker other than `broker` could take the message.
+    pub(super) fn leaves_other(&self, queues: &[MessageQueue], broker: &str) -> bool {
+        let mut brokers = queues.iter().map(|queue| &queue.broker_name);
+        brokers.any(|other| **other != *broker && self.allows(other))
+    }
+
+    /// Whether any broker could take the message.
+    pub(super) fn leaves_any(&self, queues: &[MessageQueue]) -> bool {
+        queues.iter().any(|queue| self.allows(&queue.broker_name))
+    }
+
+    fn allows(&self, broker: &Arc<str>) -> bool {
+        !self.failed.contains(broker) && !self.silent.contains(broker)
+    }
+}
+
 /// The index of the next queue in turn, beginning at `turn` modulo their number.
 ///
-/// Queues of brokers in `failed` are passed over. When no other is left, at least those of the broker that failed last are; when
-/// that leaves none either, the turn decides. `None` only when there is no queue.
-pub(super) fn in_turn(queues: &[MessageQueue], turn: usize, failed: &[Arc<str>]) -> Option<usize> {
+/// Queues of brokers to avoid are passed over. When no other is left, those of silent brokers and of the one that failed last
+/// are; then only those of silent ones; when that leaves none either, the turn decides. `None` only when there is no queue.
+pub(super) fn in_turn(queues: &[MessageQueue], turn: usize, avoid: &Avoid) -> Option<usize> {
     let count = queues.len();
     let from = turn.checked_rem(count)?;
     let first = |wanted: &dyn Fn(&Arc<str>) -> bool| {
@@ -17,18 +59,12 @@ pub(super) fn in_turn(queues: &[MessageQueue], turn: usize, failed: &[Arc<str>])
             .chain(0..from)
             .find(|&index| wanted(&queues[index].broker_name))
     };
-    let last = failed.last();
-    first(&|broker| !failed.contains(broker))
-        .or_else(|| first(&|broker| Some(broker) != last))
+    let last = avoid.failed.last();
+    let spoke = |broker: &Arc<str>| !avoid.silent.contains(broker);
+    first(&|broker| avoid.allows(broker))
+        .or_else(|| first(&|broker| spoke(broker) && Some(broker) != last))
+        .or_else(|| first(&spoke))
         .or(Some(from))
-}
-
-/// Whether a broker could take the message that is neither `broker` nor has failed.
-pub(super) fn has_other(queues: &[MessageQueue], broker: &str, failed: &[Arc<str>]) -> bool {
-    queues
-        .iter()
-        .map(|queue| &queue.broker_name)
-        .any(|other| **other != *broker && !failed.contains(other))
 }
 
 /// The index of the queue that messages with this sharding key go to: Java's `SelectMessageQueueByHash`.
@@ -53,25 +89,30 @@ mod tests {
             .collect()
     }
 
-    fn names(names: &[&str]) -> Vec<Arc<str>> {
-        names.iter().map(|name| Arc::from(*name)).collect()
+    fn avoid(failed: &[&str], silent: &[&str]) -> Avoid {
+        let names = |names: &[&str]| names.iter().map(|name| Arc::from(*name)).collect();
+        Avoid {
+            failed: names(failed),
+            silent: names(silent),
+        }
     }
 
     #[test]
     fn every_queue_has_its_turn() {
         let queues = queues(&[("a", 2), ("b", 1)]);
+        let nothing = Avoid::nothing();
         let picked: Vec<_> = (5..11)
-            .map(|turn| in_turn(&queues, turn, &[]).unwrap())
+            .map(|turn| in_turn(&queues, turn, &nothing).unwrap())
             .collect();
         assert_eq!(picked, [2, 0, 1, 2, 0, 1]);
-        assert_eq!(in_turn(&queues, usize::MAX, &[]), Some(usize::MAX % 3));
-        assert_eq!(in_turn(&[], 1, &[]), None);
+        assert_eq!(in_turn(&queues, usize::MAX, &nothing), Some(usize::MAX % 3));
+        assert_eq!(in_turn(&[], 1, &nothing), None);
     }
 
     #[test]
     fn brokers_that_failed_are_passed_over() {
         let queues = queues(&[("a", 2), ("b", 2), ("c", 1)]);
-        let pick = |turn, failed: &[&str]| in_turn(&queues, turn, &names(failed)).unwrap();
+        let pick = |turn, failed: &[&str]| in_turn(&queues, turn, &avoid(failed, &[])).unwrap();
         assert_eq!(pick(0, &["a"]), 2);
         assert_eq!(pick(3, &["b"]), 4);
         assert_eq!(pick(4, &["c", "a"]), 2);
@@ -81,18 +122,30 @@ mod tests {
     }
 
     #[test]
+    fn a_silent_broker_is_the_last_resort() {
+        let queues = queues(&[("a", 1), ("b", 1)]);
+        let pick = |failed: &[&str], silent: &[&str]| in_turn(&queues, 0, &avoid(failed, silent));
+        assert_eq!(pick(&[], &["a"]), Some(1));
+        assert_eq!(pick(&["b"], &["a"]), Some(1));
+        assert_eq!(pick(&[], &["b", "a"]), Some(0));
+    }
+
+    #[test]
     fn the_only_broker_is_taken_again() {
         let queues = queues(&[("a", 2)]);
-        assert_eq!(in_turn(&queues, 1, &names(&["a"])), Some(1));
+        assert_eq!(in_turn(&queues, 1, &avoid(&["a"], &[])), Some(1));
     }
 
     #[test]
     fn another_broker_is_one_that_has_not_failed() {
         let queues = queues(&[("a", 2), ("b", 2)]);
-        assert!(has_other(&queues, "a", &[]));
-        assert!(!has_other(&queues, "a", &names(&["b"])));
-        assert!(!has_other(&queues[..2], "a", &[]));
-        assert!(has_other(&queues, "gone", &names(&["b"])));
+        assert!(Avoid::nothing().leaves_other(&queues, "a"));
+        assert!(!avoid(&["b"], &[]).leaves_other(&queues, "a"));
+        assert!(!avoid(&[], &["b"]).leaves_other(&queues, "a"));
+        assert!(!Avoid::nothing().leaves_other(&queues[..2], "a"));
+        assert!(avoid(&["b"], &[]).leaves_other(&queues, "gone"));
+        assert!(avoid(&["b"], &[]).leaves_any(&queues));
+        assert!(!avoid(&["b"], &["a"]).leaves_any(&queues));
     }
 
     #[test]
@@ -107,20 +160,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_picked_is_there_and_has_not_failed_where_that_is_possible(
+        fn what_is_picked_is_there_and_the_best_there_is(
             counts in proptest::collection::vec(0..4_i32, 0..4),
             turn in any::<usize>(),
-            failed in proptest::collection::vec(0..4_usize, 0..4),
+            failed in proptest::sample::subsequence(&["a", "b", "c", "d"][..], 0..4),
+            silent in proptest::sample::subsequence(&["a", "b", "c", "d"][..], 0..4),
         ) {
-            let all = ["a", "b", "c", "d"];
-            let queues = queues(&all.into_iter().zip(counts).collect::<Vec<_>>());
-            let failed: Vec<Arc<str>> = failed.iter().map(|index| all[*index].into()).collect();
-            let picked = in_turn(&queues, turn, &failed);
-            prop_assert_eq!(picked.is_some(), !queues.is_empty());
-            if let Some(picked) = picked {
-                let possible = queues.iter().any(|queue| !failed.contains(&queue.broker_name));
-                prop_assert_eq!(possible, !failed.contains(&queues[picked].broker_name));
-            }
+            let queues = queues(&["a", "b", "c", "d"].into_iter().zip(counts).collect::<Vec<_>>());
+            let avoid = avoid(&failed, &silent);
+            let worth = |index: usize| {
+                let broker = &*queues[index].broker_name;
+                let spoke = !silent.contains(&broker);
+                (spoke, spoke && !failed.contains(&broker), spoke && failed.last() != Some(&broker))
+            };
+            let picked = in_turn(&queues, turn, &avoid);
+            prop_assert_eq!(picked.map(worth), (0..queues.len()).map(worth).max());
         }
 
         #[test]

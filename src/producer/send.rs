@@ -22,8 +22,9 @@ use crate::producer::queues::Queues;
 use crate::producer::rest::{Rest, no_master};
 use crate::producer::result::SendResult;
 use crate::producer::retry::{Budget, Next};
+use crate::producer::select::Avoid;
 use crate::producer::target::Target;
-use crate::producer::{OPERATION, Shared, select, validate};
+use crate::producer::{OPERATION, Shared, validate};
 use crate::protocol::message::property_names as names;
 use crate::transport::CallError;
 
@@ -188,7 +189,7 @@ impl SendFuture {
         let queues = shared
             .queues(job.message().shared_topic(), deadline)
             .await?;
-        let queue = target.pick(job.message(), &queues, &[])?;
+        let queue = target.pick(job.message(), &queues, &Avoid::nothing())?;
         // Nothing of the application's own is held while this waits.
         drop(target);
         let described = |error| job.describe(error, &queue, 1);
@@ -298,7 +299,7 @@ impl Draft {
         let Some(queues) = job.shared.known_queues(job.message().topic()) else {
             return Ok(later(job, target));
         };
-        let queue = target.pick(job.message(), &queues, &[])?;
+        let queue = target.pick(job.message(), &queues, &Avoid::nothing())?;
         let Some(addr) = queues.master(&queue.broker_name) else {
             return Ok(later(job, target));
         };
@@ -317,7 +318,8 @@ impl Draft {
             // Nothing was sent, so this was no attempt.
             Ok(None) | Err(_) => return Ok(later(job, target)),
         };
-        let others = target.may_move() && select::has_other(queues.list(), &queue.broker_name, &[]);
+        let others =
+            target.may_move() && Avoid::nothing().leaves_other(queues.list(), &queue.broker_name);
         let patience = job.budget.begin(job.budget.started(), others);
         let patience = (patience < job.budget.deadline()).then_some(patience);
         if let Some(patience) = patience {
@@ -340,14 +342,8 @@ impl Draft {
 
 /// A send that has to wait before it can begin.
 fn later(job: Job, target: Target) -> State {
-    rest(Rest::new(job, target), FIRST)
+    rest(Rest::new(job, target), Next::AT_ONCE)
 }
-
-/// What a send does first.
-const FIRST: Next = Next::Again {
-    pause: Duration::ZERO,
-    refresh: false,
-};
 
 fn rest(rest: Rest, next: Next) -> State {
     State::Rest(Box::pin(rest.run(next)))
@@ -366,14 +362,14 @@ impl Sent {
     fn after_failure(self, failure: Failure) -> Result<State> {
         let broker_name = &self.attempt.queue.broker_name;
         Rest::new(self.job, self.target)
-            .after_failure(self.queues, broker_name, failure)
+            .after_failure(self.queues, broker_name, &failure)
             .map(|(again, next)| rest(again, next))
     }
 
     fn after_silence(self) -> State {
         rest(
             Rest::new(self.job, self.target).after_silence(self.queues, self.attempt),
-            FIRST,
+            Next::AT_ONCE,
         )
     }
 }

@@ -3,12 +3,12 @@
 use std::any::Any;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::{Message, MessageQueue};
+use crate::producer::OPERATION;
 use crate::producer::queues::Queues;
-use crate::producer::{OPERATION, select};
+use crate::producer::select::{self, Avoid};
 use crate::protocol::message::property_names as names;
 
 /// An application's own choice of a queue: an index into the queues that it is given.
@@ -37,12 +37,12 @@ impl Target {
         &mut self,
         message: &Message,
         queues: &Queues,
-        failed: &[Arc<str>],
+        avoid: &Avoid,
     ) -> Result<MessageQueue> {
         let list = queues.list();
         let index = match mem::replace(self, Self::Any) {
             Self::Any => {
-                let next = select::in_turn(list, queues.next_turn(), failed);
+                let next = select::in_turn(list, queues.next_turn(), avoid);
                 return next
                     .map(|index| list[index].clone())
                     .ok_or_else(|| no_queue(message));

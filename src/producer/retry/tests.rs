@@ -7,10 +7,6 @@ use crate::error::Delivery;
 use crate::protocol::frame::FrameTooLarge;
 
 const SECOND: Duration = Duration::from_secs(1);
-const AT_ONCE: Next = Next::Again {
-    pause: Duration::ZERO,
-    refresh: false,
-};
 
 fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -92,7 +88,10 @@ fn there_are_as_many_attempts_as_were_asked_for() {
     let mut budget = Budget::new(now, 3 * SECOND, 1);
     budget.begin(now, true);
     assert!(budget.has_more(now));
-    assert_eq!(budget.next(Verdict::Elsewhere, now, true, 0.0), AT_ONCE);
+    assert_eq!(
+        budget.next(Verdict::Elsewhere, now, true, 0.0),
+        Next::AT_ONCE
+    );
     budget.begin(now, true);
     assert!(!budget.has_more(now));
     assert_eq!(budget.next(Verdict::Elsewhere, now, true, 0.0), Next::Stop);
@@ -117,7 +116,10 @@ fn nothing_is_tried_after_the_end() {
         budget.next(Verdict::Elsewhere, late, false, 0.0),
         Next::Stop
     );
-    assert_eq!(budget.next(Verdict::Elsewhere, late, true, 0.0), AT_ONCE);
+    assert_eq!(
+        budget.next(Verdict::Elsewhere, late, true, 0.0),
+        Next::AT_ONCE
+    );
 }
 
 #[test]
@@ -143,7 +145,10 @@ fn what_only_another_broker_takes_stops_without_one() {
     let now = Instant::now();
     let mut budget = Budget::new(now, SECOND, 5);
     budget.begin(now, true);
-    assert_eq!(budget.next(Verdict::OnlyElsewhere, now, true, 0.0), AT_ONCE);
+    assert_eq!(
+        budget.next(Verdict::OnlyElsewhere, now, true, 0.0),
+        Next::AT_ONCE
+    );
     assert_eq!(
         budget.next(Verdict::OnlyElsewhere, now, false, 0.0),
         Next::Stop
@@ -168,7 +173,10 @@ fn the_route_is_looked_up_again_once() {
         budget.next(Verdict::AfterRefresh, now, false, 0.0),
         Next::Stop
     );
-    assert_eq!(budget.next(Verdict::AfterRefresh, now, true, 0.0), AT_ONCE);
+    assert_eq!(
+        budget.next(Verdict::AfterRefresh, now, true, 0.0),
+        Next::AT_ONCE
+    );
 }
 
 proptest! {

@@ -434,23 +434,30 @@ async fn a_dropped_send_leaves_nothing_behind() {
     let world = World::with_brokers(&["a"]);
     world.broker("a", |_| Reply::Silence);
     let producer = world.builder().start().await.unwrap();
-    let selected = Arc::new(AtomicUsize::new(0));
-    for _ in 0..3 {
-        let selected = Arc::clone(&selected);
+    // It is dropped while it looks for the route, while it connects, and while it waits for the answer.
+    for wait in [0, 0, 100] {
+        let selected = Arc::new(AtomicUsize::new(0));
+        let counts = Arc::clone(&selected);
         let mut send = producer.send(Message::new("t", "x")).select(move |_, _| {
-            selected.fetch_add(1, Ordering::SeqCst);
+            counts.fetch_add(1, Ordering::SeqCst);
             0
         });
-        // The first is dropped while it looks for the route, the others while they wait for the answer.
         assert!((&mut send).now_or_never().is_none());
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(wait)).await;
         assert!((&mut send).now_or_never().is_none());
         assert_eq!(producer.shared.in_flight.len(), 1);
         drop(send);
         assert_eq!(producer.shared.in_flight.len(), 0);
+        assert_eq!(
+            Arc::strong_count(&selected),
+            1,
+            "what the selector holds is gone too"
+        );
     }
-    assert_eq!(selected.load(Ordering::SeqCst), 3);
-    // Nothing waits for an answer any more: with nothing to wait for the connection becomes idle.
-    tokio::time::sleep(Duration::from_secs(10)).await;
-    assert!(Arc::strong_count(&producer.shared) == 1);
+    assert_eq!(Arc::strong_count(&producer.shared), 1);
+    // With nothing to wait for, the connections become idle and close.
+    tokio::time::sleep(Duration::from_secs(29)).await;
+    drop(producer);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(world.connections(), 0);
 }
