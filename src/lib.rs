@@ -15,7 +15,7 @@ pub use client::{Client, ClientBuilder};
 pub use config::ClientConfig;
 pub use consumer::{
     AllocateStrategy, Average, ConsumeContext, ConsumeFromWhere, ConsumeResult, ConsumeStatus, MessageListener, MessageModel,
-    PushConsumer, PushConsumerBuilder, ShutdownReport,
+    PushConsumer, PushConsumerBuilder, ConsumerReport,
 };
 pub use error::{Delivery, Error, ErrorKind, Result};
 pub use message::{Message, MessageBuilder, MessageExt, MessageQueue};

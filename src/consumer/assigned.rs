@@ -39,7 +39,10 @@ pub(crate) enum End {
     /// It made no progress and begins again, under another epoch.
     Rebuilt,
     /// The consumer ends: listeners have until `listeners`, and then the offset has to be committed until `commits`.
-    Shutdown { listeners: Instant, commits: Instant },
+    Shutdown {
+        listeners: Instant,
+        commits: Instant,
+    },
 }
 
 /// Messages that were taken out for a listener.
@@ -245,13 +248,24 @@ impl Assigned {
         let (ticket, messages) = ring.take(max, now)?;
         let more = ring.is_ready(now);
         state.listed = more;
-        Some(Taken { ticket, messages, more })
+        Some(Taken {
+            ticket,
+            messages,
+            more,
+        })
     }
 
     /// See [`ProcessQueue::messages`].
-    pub(crate) fn messages(&self, ticket: &Ticket, which: Range<usize>) -> Vec<(usize, MessageExt)> {
+    pub(crate) fn messages(
+        &self,
+        ticket: &Ticket,
+        which: Range<usize>,
+    ) -> Vec<(usize, MessageExt)> {
         let state = self.state.lock();
-        state.ring.as_ref().map_or_else(Vec::new, |ring| ring.messages(ticket, which))
+        state
+            .ring
+            .as_ref()
+            .map_or_else(Vec::new, |ring| ring.messages(ticket, which))
     }
 
     /// See [`ProcessQueue::finish`].
@@ -294,7 +308,9 @@ impl Assigned {
             // The one that is under way has a deadline of its own.
             return Ok(());
         };
-        let Some(offset) = self.state.lock().uncommitted() else { return Ok(()) };
+        let Some(offset) = self.state.lock().uncommitted() else {
+            return Ok(());
+        };
         if self.is_lost() {
             let stored = store.load(&self.queue, deadline).await?;
             if stored.is_some_and(|stored| stored > offset) {
@@ -309,7 +325,9 @@ impl Assigned {
 
     /// Commits at once, waits for the listeners within a bound, and commits what they have finished.
     async fn give_up(&self, group: &Group) {
-        let Some(end) = self.state.lock().end else { return };
+        let Some(end) = self.state.lock().end else {
+            return;
+        };
         let (listeners, commits) = match end {
             End::Rebuilt => return,
             End::Revoked => (Instant::now() + REVOKED, None),
@@ -354,7 +372,9 @@ impl State {
     }
 
     fn has_room(&self, limits: &Limits) -> bool {
-        self.ring.as_ref().is_none_or(|ring| ring.full(limits).is_none())
+        self.ring
+            .as_ref()
+            .is_none_or(|ring| ring.full(limits).is_none())
     }
 
     fn uncommitted(&self) -> Option<i64> {

@@ -12,12 +12,19 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     pub(crate) const fn new(first: Duration, last: Duration) -> Self {
-        Self { first, last, failures: 0 }
+        Self {
+            first,
+            last,
+            failures: 0,
+        }
     }
 
     /// The pause after one more failure.
     pub(crate) fn fail(&mut self) -> Duration {
-        let pause = self.first.saturating_mul(1 << self.failures.min(20)).min(self.last);
+        let pause = self
+            .first
+            .saturating_mul(1 << self.failures.min(20))
+            .min(self.last);
         self.failures = self.failures.saturating_add(1);
         pause.mul_f64(rand::random_range(1.0..1.25))
     }

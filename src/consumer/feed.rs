@@ -10,7 +10,9 @@ use crate::client::Reservation;
 use crate::consumer::assigned::Assigned;
 use crate::consumer::backoff::Backoff;
 use crate::consumer::group::Group;
-use crate::consumer::pull::{self, Found, MASTER, MAX_BYTES, Messages, PullAnswer, PullFrom, broker};
+use crate::consumer::pull::{
+    self, Found, MASTER, MAX_BYTES, Messages, PullAnswer, PullFrom, broker,
+};
 use crate::consumer::start_offset::{Start, decide};
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::code::ResponseCode;
@@ -131,7 +133,9 @@ impl Assigned {
         };
         if offset < 0 {
             let error = Error::new(ErrorKind::Protocol, "find where a queue begins");
-            return Err(error.topic_of(&queue.topic).detail(format!("the broker says {offset}")));
+            return Err(error
+                .topic_of(&queue.topic)
+                .detail(format!("the broker says {offset}")));
         }
         *chosen = Some(offset);
         group.store().commit(queue, offset, deadline).await?;
@@ -148,14 +152,20 @@ impl Assigned {
             // The queue is given up as soon as the queues are shared again.
             return Next::Pause;
         };
-        let Some(offset) = self.with_ring(|ring| ring.position()) else { return Next::Pause };
+        let Some(offset) = self.with_ring(|ring| ring.position()) else {
+            return Next::Pause;
+        };
         let from = PullFrom {
             queue: self.queue(),
             subscription: &subscription,
             offset,
             broker_id: pace.broker_id,
         };
-        let asked = Asked { offset, at: Instant::now(), reservation };
+        let asked = Asked {
+            offset,
+            at: Instant::now(),
+            reservation,
+        };
         self.set_pulling(subscription.version());
         let answer = tokio::select! {
             biased;
@@ -213,7 +223,11 @@ impl Assigned {
         messages: Messages,
         mut reservation: Reservation,
     ) -> Next {
-        let Messages { messages, next, bytes } = messages;
+        let Messages {
+            messages,
+            next,
+            bytes,
+        } = messages;
         reservation.settle(bytes);
         pace.expected = bytes.clamp(LEAST_BYTES, MAX_BYTES);
         let now = Instant::now();

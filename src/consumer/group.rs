@@ -24,7 +24,7 @@ use crate::consumer::process_queue::Limits;
 use crate::consumer::profile::Profile;
 use crate::consumer::pull::PullSettings;
 use crate::consumer::rebalance::Seen;
-use crate::consumer::report::ShutdownReport;
+use crate::consumer::report::ConsumerReport;
 use crate::consumer::start_offset::ConsumeFromWhere;
 use crate::consumer::subscription::{Subscription, retry_topic};
 use crate::message::MessageQueue;
@@ -121,7 +121,7 @@ impl Group {
         self: Arc<Self>,
         registration: Registration,
         mut leave: watch::Receiver<Option<Leave>>,
-        report: watch::Sender<Option<ShutdownReport>>,
+        report: watch::Sender<Option<ConsumerReport>>,
     ) {
         // On every way out, a client that is shut down among them.
         let closed = self.closed.clone().drop_guard();
@@ -200,19 +200,31 @@ impl Group {
         let now = Instant::now();
         {
             let mut lookups = self.lookups.lock();
-            let recent = lookups.get(topic).is_some_and(|at| now - *at < BETWEEN_LOOKUPS);
+            let recent = lookups
+                .get(topic)
+                .is_some_and(|at| now - *at < BETWEEN_LOOKUPS);
             if recent {
                 return;
             }
             lookups.insert(Arc::clone(topic), now);
         }
-        let seen = self.client.cached_route(topic).map_or(0, |route| route.generation);
+        let seen = self
+            .client
+            .cached_route(topic)
+            .map_or(0, |route| route.generation);
         // The next attempt sees what came of it.
-        let _ = self.client.refresh_route(topic, seen, self.client.request_deadline()).await;
+        let _ = self
+            .client
+            .refresh_route(topic, seen, self.client.request_deadline())
+            .await;
     }
 
     /// Starts a task that ends with the member.
-    pub(crate) fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn spawn(
+        &self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
         let closed = self.closed.clone();
         self.client.spawn(name, async move {
             let _ = closed.run_until_cancelled(task).await;
@@ -235,7 +247,12 @@ impl Group {
     pub(super) fn assign(self: &Arc<Self>, queues: &mut Queues, queue: &MessageQueue) {
         queues.epoch += 1;
         let (epoch, origin) = (Epoch(queues.epoch), queues.seen.origin(queue));
-        let assigned = Arc::new(Assigned::new(queue.clone(), epoch, origin, self.settings.limits));
+        let assigned = Arc::new(Assigned::new(
+            queue.clone(),
+            epoch,
+            origin,
+            self.settings.limits,
+        ));
         let before = queues.leaving.get(queue).cloned();
         queues.owned.insert(queue.clone(), Arc::clone(&assigned));
         self.spawn("queue", assigned.run(Arc::clone(self), before));
@@ -254,7 +271,11 @@ impl Group {
     /// Forgets a queue that was given up.
     pub(super) fn forget(&self, gone: &Arc<Assigned>) {
         let mut queues = self.queues.lock();
-        if queues.leaving.get(gone.queue()).is_some_and(|known| Arc::ptr_eq(known, gone)) {
+        if queues
+            .leaving
+            .get(gone.queue())
+            .is_some_and(|known| Arc::ptr_eq(known, gone))
+        {
             queues.leaving.remove(gone.queue());
         }
     }
@@ -288,8 +309,14 @@ impl Group {
             let mut queues = self.owned();
             queues.retain(|queue| queue.has_progress());
             let deadline = self.client.request_deadline();
-            let commits = queues.iter().map(|queue| queue.commit(self.store(), deadline));
-            let failed: Vec<_> = join_all(commits).await.into_iter().filter_map(Result::err).collect();
+            let commits = queues
+                .iter()
+                .map(|queue| queue.commit(self.store(), deadline));
+            let failed: Vec<_> = join_all(commits)
+                .await
+                .into_iter()
+                .filter_map(Result::err)
+                .collect();
             if let Some(error) = failed.first() {
                 let (failed, of) = (failed.len(), queues.len());
                 warn!(group = self.name(), failed, of, %error, "offsets are not committed yet");
@@ -304,14 +331,18 @@ impl Group {
         loop {
             ticks.tick().await;
             let now = Instant::now();
-            for queue in self.owned().into_iter().filter(|queue| queue.is_stalled(now)) {
+            for queue in self
+                .owned()
+                .into_iter()
+                .filter(|queue| queue.is_stalled(now))
+            {
                 self.rebuild(queue.queue(), "it made no progress");
             }
         }
     }
 
     /// Gives every queue up: listeners end within a bound, then the last offsets are committed.
-    async fn give_up_all(&self, leave: Leave) -> ShutdownReport {
+    async fn give_up_all(&self, leave: Leave) -> ConsumerReport {
         let Leave { listeners, brokers } = leave;
         let (queues, leaving) = {
             let mut queues = self.queues.lock();
@@ -320,14 +351,20 @@ impl Group {
             (owned, leaving)
         };
         for queue in queues.values() {
-            queue.end(End::Shutdown { listeners, commits: brokers });
+            queue.end(End::Shutdown {
+                listeners,
+                commits: brokers,
+            });
         }
         let all_gone = join_all(queues.values().chain(&leaving).map(|queue| queue.gone()));
         if timeout_at(brokers, all_gone).await.is_err() {
-            warn!(group = self.name(), "queues are left behind: their brokers do not answer in time");
+            warn!(
+                group = self.name(),
+                "queues are left behind: their brokers do not answer in time"
+            );
         }
         let lefts = queues.values().map(|queue| (queue.queue(), queue.left()));
-        let mut report = ShutdownReport::default();
+        let mut report = ConsumerReport::default();
         lefts.for_each(|(queue, left)| report.add(queue, left));
         report
     }
@@ -335,15 +372,24 @@ impl Group {
 
 /// Waits until the member is told to leave, or nobody can tell it any more.
 async fn wait_for_leave(leave: &mut watch::Receiver<Option<Leave>>) -> Leave {
-    let told = leave.wait_for(Option::is_some).await.ok().and_then(|told| *told);
+    let told = leave
+        .wait_for(Option::is_some)
+        .await
+        .ok()
+        .and_then(|told| *told);
     told.unwrap_or_else(|| {
         let now = Instant::now();
-        Leave { listeners: now + ABANDONED / 2, brokers: now + ABANDONED }
+        Leave {
+            listeners: now + ABANDONED / 2,
+            brokers: now + ABANDONED,
+        }
     })
 }
 
 impl fmt::Debug for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Group").field("name", &self.name()).finish_non_exhaustive()
+        f.debug_struct("Group")
+            .field("name", &self.name())
+            .finish_non_exhaustive()
     }
 }

@@ -24,7 +24,8 @@ mod subscription;
 pub use allocate::{AllocateStrategy, Average};
 pub use profile::MessageModel;
 pub use push::{
-    ConsumeContext, ConsumeResult, ConsumeStatus, MessageListener, PushConsumer, PushConsumerBuilder,
+    ConsumeContext, ConsumeResult, ConsumeStatus, MessageListener, PushConsumer,
+    PushConsumerBuilder,
 };
-pub use report::ShutdownReport;
+pub use report::ConsumerReport;
 pub use start_offset::ConsumeFromWhere;

@@ -225,14 +225,15 @@ impl ProcessQueue {
             entry.message.clone()
         });
         let messages = taken.collect();
-        Some((
-            Ticket { places },
-            messages,
-        ))
+        Some((Ticket { places }, messages))
     }
 
     /// Those messages of a ticket that are not settled yet, with their numbers in it.
-    pub(crate) fn messages(&self, ticket: &Ticket, which: Range<usize>) -> Vec<(usize, MessageExt)> {
+    pub(crate) fn messages(
+        &self,
+        ticket: &Ticket,
+        which: Range<usize>,
+    ) -> Vec<(usize, MessageExt)> {
         let running = self.places(ticket, which).filter_map(|place| {
             let entry = &self.entries[self.index(place)];
             let message = entry.message.clone().filter(|_| entry.running)?;

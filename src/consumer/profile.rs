@@ -64,7 +64,10 @@ impl Profile {
     }
 
     pub(crate) fn subscribe(&self, topic: &str, expression: &str, now_millis: i64) -> Result<bool> {
-        let changed = self.subscriptions.write().set("subscribe", topic, expression, now_millis)?;
+        let changed = self
+            .subscriptions
+            .write()
+            .set("subscribe", topic, expression, now_millis)?;
         if changed {
             self.tell_brokers();
         }
@@ -112,7 +115,10 @@ impl Member for Profile {
 
     fn topics(&self) -> Vec<Arc<str>> {
         let subscriptions = self.subscriptions.read();
-        subscriptions.iter().map(|subscription| Arc::clone(subscription.topic())).collect()
+        subscriptions
+            .iter()
+            .map(|subscription| Arc::clone(subscription.topic()))
+            .collect()
     }
 
     fn describe(&self, body: &mut HeartbeatBody) {

@@ -65,9 +65,13 @@ pub(crate) struct PullAnswer {
 pub(crate) enum Found {
     Messages(Messages),
     /// Nothing that the subscription selects before `next`.
-    Nothing { next: i64 },
+    Nothing {
+        next: i64,
+    },
     /// The offset is not one of the queue's; `correct` is the nearest that is.
-    IllegalOffset { correct: i64 },
+    IllegalOffset {
+        correct: i64,
+    },
 }
 
 /// The messages of an answer that the subscription selects.
@@ -92,7 +96,12 @@ pub(crate) async fn pull(
     settings: &PullSettings,
     from: PullFrom<'_>,
 ) -> Result<PullAnswer> {
-    let PullFrom { queue, subscription, offset, broker_id } = from;
+    let PullFrom {
+        queue,
+        subscription,
+        offset,
+        broker_id,
+    } = from;
     let deadline = Instant::now() + settings.timeout;
     let (addr, asked) = broker(client, queue, broker_id).await?;
     let header = PullMessage {
@@ -115,16 +124,28 @@ pub(crate) async fn pull(
     let found = match pulled.status {
         PullStatus::Found => {
             let delta = pulled.header.offset_delta.unwrap_or(0);
-            let answer = Answer { queue, subscription, offset, next, delta };
+            let answer = Answer {
+                queue,
+                subscription,
+                offset,
+                next,
+                delta,
+            };
             let messages = answer.read(pulled.messages).map_err(|error| {
-                Error::new(ErrorKind::Protocol, "pull").at(&addr).caused_by(error)
+                Error::new(ErrorKind::Protocol, "pull")
+                    .at(&addr)
+                    .caused_by(error)
             })?;
             Found::Messages(messages)
         }
         PullStatus::NoNewMessage | PullStatus::NoMatchedMessage => Found::Nothing { next },
         PullStatus::OffsetIllegal => Found::IllegalOffset { correct: next },
     };
-    Ok(PullAnswer { found, suggested: pulled.header.suggest_which_broker_id, asked })
+    Ok(PullAnswer {
+        found,
+        suggested: pulled.header.suggest_which_broker_id,
+        asked,
+    })
 }
 
 /// The address of a queue's broker, and the id of the one that it is: the one with the wanted id, else another of that name.
@@ -136,7 +157,9 @@ pub(crate) async fn broker(
     let deadline = client.request_deadline();
     let route = client.route(&queue.topic, deadline).await?;
     let addr = |route: &crate::route::Route| {
-        route.addr(&queue.broker_name, id).map(|(addr, id)| (Arc::clone(addr), id))
+        route
+            .addr(&queue.broker_name, id)
+            .map(|(addr, id)| (Arc::clone(addr), id))
     };
     if let Some(found) = route.as_deref().and_then(addr) {
         return Ok(found);
@@ -145,7 +168,9 @@ pub(crate) async fn broker(
     let route = client.refresh_route(&queue.topic, seen, deadline).await?;
     route.as_deref().and_then(addr).ok_or_else(|| {
         let detail = format!("no broker {} in the topic's route", queue.broker_name);
-        Error::new(ErrorKind::NoRoute, "look up a broker").topic_of(&queue.topic).detail(detail)
+        Error::new(ErrorKind::NoRoute, "look up a broker")
+            .topic_of(&queue.topic)
+            .detail(detail)
     })
 }
 
@@ -167,7 +192,11 @@ impl Answer<'_> {
     /// comes first is an error.
     fn read(self, body: Bytes) -> Result<Messages, DecodeError> {
         let bytes = body.len();
-        let mut read = Messages { messages: Vec::with_capacity(32), next: self.offset, bytes };
+        let mut read = Messages {
+            messages: Vec::with_capacity(32),
+            next: self.offset,
+            bytes,
+        };
         for message in StoredMessages::new(body) {
             let mut message = match message {
                 Ok(message) => message,
@@ -193,13 +222,21 @@ impl Answer<'_> {
     fn unwrap(self, batch: StoredMessage, read: &mut Messages) {
         let mut opened = batch.clone();
         let inner = match batch.verify_crc() {
-            true => opened.inflate(MAX_INFLATED).and_then(|()| opened.unwrap_inner_batch(MAX_MESSAGES)),
+            true => opened
+                .inflate(MAX_INFLATED)
+                .and_then(|()| opened.unwrap_inner_batch(MAX_MESSAGES)),
             false => return self.take(batch, read),
         };
         match inner {
             Ok(messages) => {
-                read.bytes += if opened.body.len() == batch.body.len() { 0 } else { opened.body.len() };
-                let wanted = messages.into_iter().filter(|message| message.queue_offset >= self.offset);
+                read.bytes += if opened.body.len() == batch.body.len() {
+                    0
+                } else {
+                    opened.body.len()
+                };
+                let wanted = messages
+                    .into_iter()
+                    .filter(|message| message.queue_offset >= self.offset);
                 wanted.for_each(|message| self.take(message, read));
             }
             Err(_) => self.take(batch, read),
@@ -209,7 +246,8 @@ impl Answer<'_> {
     fn take(self, message: StoredMessage, read: &mut Messages) {
         read.next = read.next.max(message.queue_offset.saturating_add(1));
         if self.subscription.is_all() || self.subscription.selects(message.property(TAGS)) {
-            read.messages.push(MessageExt::new(message, self.queue.clone()));
+            read.messages
+                .push(MessageExt::new(message, self.queue.clone()));
         }
     }
 }
@@ -225,14 +263,27 @@ mod tests {
 
     fn body(messages: &[StoredMessage]) -> Bytes {
         let mut out = BytesMut::new();
-        messages.iter().for_each(|message| message.encode(&mut out).unwrap());
+        messages
+            .iter()
+            .for_each(|message| message.encode(&mut out).unwrap());
         out.freeze()
     }
 
-    fn read(expression: &str, offset: i64, next: i64, body: Bytes) -> Result<Messages, DecodeError> {
+    fn read(
+        expression: &str,
+        offset: i64,
+        next: i64,
+        body: Bytes,
+    ) -> Result<Messages, DecodeError> {
         let queue = MessageQueue::new("t", "broker-a", 0);
         let subscription = Subscription::new("start", "t", expression, 1).unwrap();
-        let answer = Answer { queue: &queue, subscription: &subscription, offset, next, delta: 0 };
+        let answer = Answer {
+            queue: &queue,
+            subscription: &subscription,
+            offset,
+            next,
+            delta: 0,
+        };
         answer.read(body)
     }
 
@@ -246,11 +297,19 @@ mod tests {
 
     #[test]
     fn tags_are_compared_and_not_their_hashes() {
-        let messages = [tagged(1, "AaAa"), tagged(2, "BBBB"), sample::stored("t", 3, &[])];
+        let messages = [
+            tagged(1, "AaAa"),
+            tagged(2, "BBBB"),
+            sample::stored("t", 3, &[]),
+        ];
         let one = read("AaAa", 1, 9, body(&messages)).unwrap();
         assert_eq!((offsets(&one), one.next), (vec![1], 9));
         let all = read("*", 1, 2, body(&messages)).unwrap();
-        assert_eq!((offsets(&all), all.next), (vec![1, 2, 3], 4), "behind the last one at least");
+        assert_eq!(
+            (offsets(&all), all.next),
+            (vec![1, 2, 3], 4),
+            "behind the last one at least"
+        );
         assert_eq!(all.bytes, body(&messages).len());
     }
 
@@ -271,7 +330,10 @@ mod tests {
     fn an_answer_with_more_than_is_believable_is_cut() {
         let messages: Vec<_> = (0..5000).map(|offset| tagged(offset, "a")).collect();
         let cut = read("*", 0, 5000, body(&messages)).unwrap();
-        assert_eq!((cut.messages.len(), cut.next), (MAX_MESSAGES, MAX_MESSAGES as i64));
+        assert_eq!(
+            (cut.messages.len(), cut.next),
+            (MAX_MESSAGES, MAX_MESSAGES as i64)
+        );
     }
 
     fn inner_batch(offset: i64, count: i64) -> StoredMessage {

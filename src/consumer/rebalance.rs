@@ -1,6 +1,6 @@
 //! Sharing the queues of the subscribed topics: when it is done, and whom it asks.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,16 +17,18 @@ use crate::error::Result;
 use crate::message::MessageQueue;
 use crate::protocol::request::consumer_list::GetConsumerList;
 use crate::route::Route;
-use plan::Share;
 pub(super) use plan::Seen;
+use plan::Share;
 
 mod plan;
 
 /// How often the queues are shared although nothing seems to have changed.
 const PERIOD: Duration = Duration::from_secs(20);
 
-/// The shortest time from one round to the next, whatever changes.
-const LEAST_GAP: Duration = Duration::from_millis(500);
+/// However often something changes, there are no more than this many rounds in this time. The first change after a quiet time is
+/// acted on at once.
+const MOST: usize = 3;
+const WITHIN: Duration = Duration::from_millis(1500);
 
 /// After a round in which somebody could not be asked.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -45,8 +47,15 @@ impl Group {
     /// Shares the queues at once, on every change, and from time to time.
     pub(super) async fn share_queues(self: &Arc<Self>) -> Infallible {
         let mut backoff = Backoff::new(FIRST_PAUSE, LAST_PAUSE);
+        let mut recent = VecDeque::with_capacity(MOST);
         loop {
+            if recent.len() == MOST
+                && let Some(first) = recent.pop_front()
+            {
+                sleep_until(first + WITHIN).await;
+            }
             let began = Instant::now();
+            recent.push_back(began);
             if self.profile().take_untold() {
                 self.client().heartbeat_now().await;
                 self.renew_pulls();
@@ -57,9 +66,8 @@ impl Group {
             } else {
                 backoff.fail()
             };
-            // Whatever came of it: it is the time to be told of a change.
+            // Ends early when something changes.
             let _ = timeout_at(began + pause, self.profile().changed()).await;
-            sleep_until(began + LEAST_GAP).await;
         }
     }
 
@@ -68,7 +76,12 @@ impl Group {
         let topics = self.profile().topics();
         self.leave_topics(&topics);
         let deadline = self.client().request_deadline();
-        let routes = join_all(topics.iter().map(|topic| self.client().route(topic, deadline))).await;
+        let routes = join_all(
+            topics
+                .iter()
+                .map(|topic| self.client().route(topic, deadline)),
+        )
+        .await;
         let mut is_settled = true;
         let mut asked = Asked::default();
         for (topic, route) in topics.iter().zip(routes) {
@@ -113,12 +126,17 @@ impl Group {
             queues.seen.note(topic, &route.readable);
             queues.misses_retry_topic &= !self.is_retry(topic);
         }
-        let Some(mut members) = self.members(route, asked).await else { return false };
+        let Some(mut members) = self.members(route, asked).await else {
+            return false;
+        };
         let is_member = |members: &[String]| members.iter().any(|id| **id == **self.client().id());
         if !is_member(&members) && !asked.is_told {
             // A broker that has just started may not have heard of us yet.
             self.client().heartbeat_now().await;
-            *asked = Asked { is_told: true, ..Asked::default() };
+            *asked = Asked {
+                is_told: true,
+                ..Asked::default()
+            };
             match self.members(route, asked).await {
                 Some(again) => members = again,
                 None => return false,
@@ -160,9 +178,14 @@ impl Group {
     }
 
     async fn ask_members(&self, addr: &Arc<str>) -> Result<Vec<String>> {
-        let header =
-            GetConsumerList { consumer_group: self.name().into(), broker_name: None };
-        self.client().rpc().consumer_ids(addr, &header, self.client().request_deadline()).await
+        let header = GetConsumerList {
+            consumer_group: self.name().into(),
+            broker_name: None,
+        };
+        self.client()
+            .rpc()
+            .consumer_ids(addr, &header, self.client().request_deadline())
+            .await
     }
 
     /// Makes the topic's queues those that are wanted.

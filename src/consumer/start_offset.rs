@@ -89,8 +89,11 @@ mod tests {
 
     const TIME: ConsumeFromWhere =
         ConsumeFromWhere::Timestamp(UNIX_EPOCH.checked_add(Duration::from_millis(1234)).unwrap());
-    const ALL: [ConsumeFromWhere; 3] =
-        [ConsumeFromWhere::LastOffset, ConsumeFromWhere::FirstOffset, TIME];
+    const ALL: [ConsumeFromWhere; 3] = [
+        ConsumeFromWhere::LastOffset,
+        ConsumeFromWhere::FirstOffset,
+        TIME,
+    ];
 
     #[test]
     fn a_stored_offset_wins_over_everything() {

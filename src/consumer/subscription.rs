@@ -33,10 +33,16 @@ impl Subscription {
         names::check_topic(operation, topic)?;
         let filter = TagFilter::parse(expression).filter(|_| !expression.is_empty());
         let filter = filter.ok_or_else(|| {
-            let detail = format!("the expression {expression:?} selects nothing; \"*\" is everything");
+            let detail =
+                format!("the expression {expression:?} selects nothing; \"*\" is everything");
             Error::invalid(operation, detail).topic_of(topic)
         })?;
-        Ok(Self { topic: topic.into(), expression: expression.to_owned(), filter, version })
+        Ok(Self {
+            topic: topic.into(),
+            expression: expression.to_owned(),
+            filter,
+            version,
+        })
     }
 
     pub(crate) fn topic(&self) -> &Arc<str> {
@@ -97,11 +103,15 @@ impl Subscriptions {
     ) -> Result<bool> {
         let version = now_millis.max(self.version.saturating_add(1));
         let subscription = Subscription::new(operation, topic, expression, version)?;
-        if self.get(topic).is_some_and(|known| known.filter == subscription.filter) {
+        if self
+            .get(topic)
+            .is_some_and(|known| known.filter == subscription.filter)
+        {
             return Ok(false);
         }
         self.version = version;
-        self.topics.insert(Arc::clone(&subscription.topic), Arc::new(subscription));
+        self.topics
+            .insert(Arc::clone(&subscription.topic), Arc::new(subscription));
         Ok(true)
     }
 

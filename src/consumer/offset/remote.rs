@@ -37,7 +37,10 @@ impl OffsetStore for BrokerOffsets {
             set_zero_if_not_found: Some(false),
             broker_name: Some((&*queue.broker_name).into()),
         };
-        self.client.rpc().query_offset(&addr, &header, deadline).await
+        self.client
+            .rpc()
+            .query_offset(&addr, &header, deadline)
+            .await
     }
 
     async fn commit(&self, queue: &MessageQueue, offset: i64, deadline: Instant) -> Result<()> {
@@ -49,6 +52,9 @@ impl OffsetStore for BrokerOffsets {
             commit_offset: offset,
             broker_name: Some((&*queue.broker_name).into()),
         };
-        self.client.rpc().commit_offset(&addr, &header, deadline).await
+        self.client
+            .rpc()
+            .commit_offset(&addr, &header, deadline)
+            .await
     }
 }

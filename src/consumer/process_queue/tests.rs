@@ -344,7 +344,9 @@ impl Model {
 
     fn is_ready(&self, now: Instant) -> bool {
         let due = |message: &ModelMessage| message.due.is_some_and(|due| due <= now);
-        self.messages.values().any(|message| !message.taken || due(message))
+        self.messages
+            .values()
+            .any(|message| !message.taken || due(message))
     }
 
     fn close(&mut self) {

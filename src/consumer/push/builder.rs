@@ -78,7 +78,11 @@ impl PushConsumerBuilder {
             concurrency: 20,
             consume_batch_max_size: 1,
             pull_batch_size: 32,
-            limits: Limits { count: 1000, span: 2000, bytes: 100 * 1024 * 1024 },
+            limits: Limits {
+                count: 1000,
+                span: 2000,
+                bytes: 100 * 1024 * 1024,
+            },
             max_reconsume_times: None,
             consume_timeout: Duration::from_secs(15 * 60),
             keeps_timed_out: false,
@@ -203,7 +207,9 @@ impl PushConsumerBuilder {
 
     /// Consumes with a type of the application's: see [`MessageListener`].
     pub fn message_listener(mut self, listener: impl MessageListener) -> Self {
-        self.sink = Some(Box::new(|settings| Arc::new(Concurrent::new(listener, settings))));
+        self.sink = Some(Box::new(|settings| {
+            Arc::new(Concurrent::new(listener, settings))
+        }));
         self
     }
 
@@ -300,7 +306,9 @@ impl PushConsumerBuilder {
         };
         let subscribed = self.subscribed(client.now_millis())?;
         let deadline = client.request_deadline();
-        let topics = subscribed.iter().map(|one| client.route(one.topic(), deadline));
+        let topics = subscribed
+            .iter()
+            .map(|one| client.route(one.topic(), deadline));
         try_join_all(topics).await?;
 
         let group: Arc<str> = self.group.as_str().into();
@@ -309,8 +317,13 @@ impl PushConsumerBuilder {
         let registration = client.register(Arc::clone(&profile) as Arc<_>)?;
         let store = Box::new(BrokerOffsets::new(client.clone(), Arc::clone(&group)));
         let sink = sink(self.listener_settings(Arc::clone(&group)));
-        let member =
-            Group::new(client.clone(), self.settings(group), Arc::clone(&profile), store, sink);
+        let member = Group::new(
+            client.clone(),
+            self.settings(group),
+            Arc::clone(&profile),
+            store,
+            sink,
+        );
         let (leave, told) = watch::channel(None);
         let (reporter, report) = watch::channel(None);
         let consumer = PushConsumer {
@@ -325,7 +338,11 @@ impl PushConsumerBuilder {
             }),
         };
         client.spawn("consumer", member.run(registration, told, reporter));
-        info!(group = self.group, client = consumer.client_id(), "consumer started");
+        info!(
+            group = self.group,
+            client = consumer.client_id(),
+            "consumer started"
+        );
         consumer.settled().await;
         Ok(consumer)
     }
@@ -346,7 +363,11 @@ impl PushConsumerBuilder {
             ("consume_batch_max_size", self.consume_batch_max_size, 1024),
             ("pull_batch_size", self.pull_batch_size, 1024),
             ("pull_threshold_for_queue", self.limits.count, 65_535),
-            ("pull_threshold_size_for_queue", self.limits.bytes, usize::MAX),
+            (
+                "pull_threshold_size_for_queue",
+                self.limits.bytes,
+                usize::MAX,
+            ),
             ("consume_max_span", self.limits.span as usize, 65_535),
         ];
         for (name, number, max) in numbers {
@@ -354,7 +375,10 @@ impl PushConsumerBuilder {
                 return fault(format!("{name} is {number}, allowed is 1 to {max}"));
             }
         }
-        let times = [("consume_timeout", self.consume_timeout), ("commit_interval", self.commit_interval)];
+        let times = [
+            ("consume_timeout", self.consume_timeout),
+            ("commit_interval", self.commit_interval),
+        ];
         match times.iter().find(|(_, time)| time.is_zero()) {
             Some((name, _)) => fault(format!("{name} is zero")),
             None => Ok(()),
@@ -393,7 +417,9 @@ impl PushConsumerBuilder {
             batch: self.consume_batch_max_size,
             timeout: self.consume_timeout,
             keeps_timed_out: self.keeps_timed_out,
-            max_reconsume_times: self.max_reconsume_times.map(|times| times.min(i32::MAX as u32) as i32),
+            max_reconsume_times: self
+                .max_reconsume_times
+                .map(|times| times.min(i32::MAX as u32) as i32),
         }
     }
 }

@@ -60,7 +60,11 @@ impl<L: MessageListener> Sink for Concurrent<L> {
 impl<L: MessageListener> Concurrent<L> {
     pub(super) fn new(listener: L, settings: ListenerSettings) -> Self {
         let dispatch = Dispatch::new(settings.concurrency);
-        Self { listener, settings, dispatch }
+        Self {
+            listener,
+            settings,
+            dispatch,
+        }
     }
 
     fn start_worker(self: &Arc<Self>, group: &Arc<Group>, place: Option<Place<Arc<Assigned>>>) {
@@ -73,7 +77,9 @@ impl<L: MessageListener> Concurrent<L> {
     async fn work(self: Arc<Self>, group: Arc<Group>, mut place: Place<Arc<Assigned>>) {
         while let Some((queue, help)) = place.next() {
             self.start_worker(&group, help);
-            let Some(taken) = queue.take(self.settings.batch, Instant::now()) else { continue };
+            let Some(taken) = queue.take(self.settings.batch, Instant::now()) else {
+                continue;
+            };
             if taken.more {
                 self.start_worker(&group, self.dispatch.offer(Arc::clone(&queue)));
             }
@@ -91,9 +97,18 @@ impl<L: MessageListener> Concurrent<L> {
         taken: Taken,
         place: &mut Place<Arc<Assigned>>,
     ) {
-        let Taken { ticket, mut messages, .. } = taken;
+        let Taken {
+            ticket,
+            mut messages,
+            ..
+        } = taken;
         let max_reconsume_times = self.settings.max_reconsume_times;
-        let batch = Batch { group, queue, ticket: &ticket, max_reconsume_times };
+        let batch = Batch {
+            group,
+            queue,
+            ticket: &ticket,
+            max_reconsume_times,
+        };
         if open_all(&mut messages) {
             return self.run(&batch, 0..messages.len(), messages, place).await;
         }
@@ -125,7 +140,10 @@ impl<L: MessageListener> Concurrent<L> {
         let mut listening = pin!(Some(AssertUnwindSafe(listening).catch_unwind()));
         let outcome = match timeout(self.settings.timeout, poll(listening.as_mut())).await {
             Ok(outcome) => Some(outcome),
-            Err(_) => self.give_up_on(batch, which.clone(), listening.as_mut()).await,
+            Err(_) => {
+                self.give_up_on(batch, which.clone(), listening.as_mut())
+                    .await
+            }
         };
         match outcome {
             Some(outcome) => settle(batch, which, outcome).await,
@@ -194,13 +212,15 @@ async fn settle(
 /// Makes every body readable. False if that cannot be done, or makes more than a limit of them together.
 fn open_all(messages: &mut [MessageExt]) -> bool {
     let mut left = MAX_INFLATED;
-    messages.iter_mut().all(|message| match open(message, left) {
-        Ok(grown) => {
-            left = left.saturating_sub(grown);
-            true
-        }
-        Err(_) => false,
-    })
+    messages
+        .iter_mut()
+        .all(|message| match open(message, left) {
+            Ok(grown) => {
+                left = left.saturating_sub(grown);
+                true
+            }
+            Err(_) => false,
+        })
 }
 
 /// Makes the body readable, and says by how much it has grown.
@@ -227,5 +247,6 @@ fn poll<F: Future>(mut slot: Pin<&mut Option<F>>) -> impl Future<Output = F::Out
 
 fn text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text")
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no text")
 }

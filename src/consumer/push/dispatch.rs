@@ -25,8 +25,15 @@ struct State<Q> {
 
 impl<Q> Dispatch<Q> {
     pub(super) fn new(limit: usize) -> Arc<Self> {
-        let state = State { ready: VecDeque::new(), workers: 0, is_starting: false };
-        Arc::new(Self { state: Mutex::new(state), limit })
+        let state = State {
+            ready: VecDeque::new(),
+            workers: 0,
+            is_starting: false,
+        };
+        Arc::new(Self {
+            state: Mutex::new(state),
+            limit,
+        })
     }
 
     /// Adds a queue that has something. With a place, which has to be given to a new worker, where one is needed.
@@ -43,7 +50,11 @@ impl<Q> Dispatch<Q> {
         }
         state.workers += 1;
         state.is_starting = true;
-        Some(Place { dispatch: Arc::clone(self), is_new: true, is_left: false })
+        Some(Place {
+            dispatch: Arc::clone(self),
+            is_new: true,
+            is_left: false,
+        })
     }
 }
 
@@ -109,7 +120,10 @@ mod tests {
     fn workers_are_started_one_after_the_other_up_to_the_limit() {
         let dispatch = Dispatch::new(2);
         let mut one = dispatch.offer('a').expect("a first worker");
-        assert!(dispatch.offer('b').is_none(), "the first has not taken anything yet");
+        assert!(
+            dispatch.offer('b').is_none(),
+            "the first has not taken anything yet"
+        );
         assert!(dispatch.offer('c').is_none());
         let (queue, two) = one.next().unwrap();
         let mut two = two.expect("there is more to do");

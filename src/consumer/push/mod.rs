@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 use crate::client::{Client, Member};
 use crate::consumer::group::{Group, Leave};
 use crate::consumer::profile::Profile;
-use crate::consumer::report::ShutdownReport;
+use crate::consumer::report::ConsumerReport;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::MessageQueue;
 
@@ -68,7 +68,7 @@ struct Handle {
     group: Weak<Group>,
     shutdown_timeout: Duration,
     leave: watch::Sender<Option<Leave>>,
-    report: watch::Receiver<Option<ShutdownReport>>,
+    report: watch::Receiver<Option<ConsumerReport>>,
 }
 
 impl PushConsumer {
@@ -89,7 +89,12 @@ impl PushConsumer {
 
     /// The queues that this member has now, the group's retry topic among them. They change when members come and go.
     pub fn assigned_queues(&self) -> Vec<MessageQueue> {
-        let owned = self.handle.group.upgrade().map(|group| group.owned()).unwrap_or_default();
+        let owned = self
+            .handle
+            .group
+            .upgrade()
+            .map(|group| group.owned())
+            .unwrap_or_default();
         owned.iter().map(|queue| queue.queue().clone()).collect()
     }
 
@@ -100,7 +105,10 @@ impl PushConsumer {
     /// [`InvalidInput`](ErrorKind::InvalidInput): the topic or the expression breaks a rule; nothing is changed then.
     pub fn subscribe(&self, topic: impl AsRef<str>, expression: impl AsRef<str>) -> Result<()> {
         let now = self.handle.client.now_millis();
-        self.handle.profile.subscribe(topic.as_ref(), expression.as_ref(), now).map(drop)
+        self.handle
+            .profile
+            .subscribe(topic.as_ref(), expression.as_ref(), now)
+            .map(drop)
     }
 
     /// Ends the subscription of a topic: its queues are given up, and messages that listeners have can still be finished. Does nothing
@@ -120,7 +128,7 @@ impl PushConsumer {
     ///
     /// # Cancel safety
     /// The end begins with the first poll and goes on when the future is dropped.
-    pub async fn shutdown(&self) -> Result<ShutdownReport> {
+    pub async fn shutdown(&self) -> Result<ConsumerReport> {
         let handle = &self.handle;
         let listeners = Instant::now() + handle.shutdown_timeout;
         let brokers = listeners + handle.client.config().request_timeout;
@@ -130,13 +138,19 @@ impl PushConsumer {
             is_first
         });
         let mut report = handle.report.clone();
-        let reported = report.wait_for(Option::is_some).await.ok().and_then(|report| report.clone());
+        let reported = report
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|report| report.clone());
         if handle.owns_client {
             handle.client.shutdown().await;
         }
         reported.ok_or_else(|| {
             let error = Error::new(ErrorKind::Closed, "shut a consumer down");
-            error.target(format!("group {}", self.group())).detail("its client ended first")
+            error
+                .target(format!("group {}", self.group()))
+                .detail("its client ended first")
         })
     }
 

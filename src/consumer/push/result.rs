@@ -5,7 +5,10 @@ use std::fmt;
 
 /// What a listener says of its messages, all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(non_camel_case_types, reason = "the names of the protocol's other clients")]
+#[expect(
+    non_camel_case_types,
+    reason = "the names of the protocol's other clients"
+)]
 pub enum ConsumeStatus {
     /// They are consumed.
     CONSUME_SUCCESS,
@@ -50,7 +53,10 @@ pub(super) struct Failure {
 impl ConsumeResult {
     /// All messages are consumed.
     pub const fn success() -> Self {
-        Self { failure: None, acked: 0 }
+        Self {
+            failure: None,
+            acked: 0,
+        }
     }
 
     /// No message is consumed; they come again later, after a time that grows with the number of failures: 10 s, 30 s, 1 min, and
@@ -82,13 +88,25 @@ impl ConsumeResult {
     }
 
     const fn failed(delay_level: i32) -> Self {
-        Self { failure: Some(Failure { delay_level, reason: None }), acked: 0 }
+        Self {
+            failure: Some(Failure {
+                delay_level,
+                reason: None,
+            }),
+            acked: 0,
+        }
     }
 
     /// How many of `count` messages are consumed, and what becomes of the others.
     pub(super) fn outcome(self, count: usize) -> (usize, Failure) {
         match self.failure {
-            None => (count, Failure { delay_level: 0, reason: None }),
+            None => (
+                count,
+                Failure {
+                    delay_level: 0,
+                    reason: None,
+                },
+            ),
             Some(failure) => (self.acked.min(count), failure),
         }
     }
@@ -110,7 +128,13 @@ impl From<Result<(), Box<dyn StdError + Send + Sync>>> for ConsumeResult {
             Ok(()) => Self::success(),
             Err(error) => {
                 let reason = Some(error.to_string().into());
-                Self { failure: Some(Failure { delay_level: 0, reason }), acked: 0 }
+                Self {
+                    failure: Some(Failure {
+                        delay_level: 0,
+                        reason,
+                    }),
+                    acked: 0,
+                }
             }
         }
     }
@@ -118,7 +142,11 @@ impl From<Result<(), Box<dyn StdError + Send + Sync>>> for ConsumeResult {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.reason.as_deref().unwrap_or("the listener wants it later"))
+        f.write_str(
+            self.reason
+                .as_deref()
+                .unwrap_or("the listener wants it later"),
+        )
     }
 }
 
@@ -139,7 +167,10 @@ mod tests {
         assert_eq!(outcome(ConsumeResult::success().ack_first(2)).0, 5);
         assert_eq!(outcome(ConsumeStatus::RECONSUME_LATER.into()), (0, 0));
         assert_eq!(outcome(ConsumeResult::later().ack_first(2)), (2, 0));
-        assert_eq!(outcome(ConsumeResult::retry_after_level(3).ack_first(9)), (5, 3));
+        assert_eq!(
+            outcome(ConsumeResult::retry_after_level(3).ack_first(9)),
+            (5, 3)
+        );
         assert_eq!(outcome(ConsumeResult::retry_after_level(99)), (0, 18));
         assert_eq!(outcome(ConsumeResult::dead_letter()), (0, -1));
     }

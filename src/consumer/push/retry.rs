@@ -62,7 +62,9 @@ impl Batch<'_> {
     /// Gives messages back that are not settled yet. Those that the broker has are finished; the others are returned.
     pub(super) async fn give_back(&self, which: Range<usize>, delay_level: i32) -> Vec<usize> {
         let messages = self.queue.messages(self.ticket, which);
-        let sent = messages.iter().map(|(_, message)| self.send_back(message, delay_level));
+        let sent = messages
+            .iter()
+            .map(|(_, message)| self.send_back(message, delay_level));
         let mut refused = Vec::new();
         for ((at, message), outcome) in messages.iter().zip(join_all(sent).await) {
             match outcome {
@@ -93,6 +95,10 @@ impl Batch<'_> {
             max_reconsume_times: self.max_reconsume_times,
             broker_name: Some(message.broker_name().into()),
         };
-        self.group.client().rpc().send_back(&addr, &header, deadline).await
+        self.group
+            .client()
+            .rpc()
+            .send_back(&addr, &header, deadline)
+            .await
     }
 }

@@ -45,11 +45,15 @@ pub(super) fn share(
         return Share::Queues(known);
     }
     let queues: Vec<MessageQueue> = known.iter().cloned().collect();
-    let allocated = catch_unwind(AssertUnwindSafe(|| strategy.allocate(me, &members, &queues)));
+    let allocated = catch_unwind(AssertUnwindSafe(|| {
+        strategy.allocate(me, &members, &queues)
+    }));
     match allocated {
-        Ok(mine) => {
-            Share::Queues(mine.into_iter().filter(|queue| known.contains(queue)).collect())
-        }
+        Ok(mine) => Share::Queues(
+            mine.into_iter()
+                .filter(|queue| known.contains(queue))
+                .collect(),
+        ),
         Err(_) => Share::Unknown,
     }
 }
@@ -62,8 +66,15 @@ pub(super) fn diff<T>(
 ) -> Change {
     let mine = owned.keys().filter(|queue| *queue.topic == *topic);
     Change {
-        revoked: mine.filter(|queue| !wanted.contains(*queue)).cloned().collect(),
-        assigned: wanted.iter().filter(|queue| !owned.contains_key(*queue)).cloned().collect(),
+        revoked: mine
+            .filter(|queue| !wanted.contains(*queue))
+            .cloned()
+            .collect(),
+        assigned: wanted
+            .iter()
+            .filter(|queue| !owned.contains_key(*queue))
+            .cloned()
+            .collect(),
     }
 }
 
@@ -90,14 +101,21 @@ impl Seen {
     }
 
     pub(in crate::consumer) fn origin(&self, queue: &MessageQueue) -> Origin {
-        let seen = self.topics.get(&queue.topic).and_then(|seen| seen.get(queue));
+        let seen = self
+            .topics
+            .get(&queue.topic)
+            .and_then(|seen| seen.get(queue));
         seen.copied().unwrap_or(Origin::Known)
     }
 
     /// Forgets every topic that is not one of these, and says which.
     pub(super) fn retain(&mut self, topics: &[Arc<str>]) -> Vec<Arc<str>> {
-        let forgotten: Vec<_> =
-            self.topics.keys().filter(|topic| !topics.contains(topic)).cloned().collect();
+        let forgotten: Vec<_> = self
+            .topics
+            .keys()
+            .filter(|topic| !topics.contains(topic))
+            .cloned()
+            .collect();
         self.topics.retain(|topic, _| topics.contains(topic));
         forgotten
     }
@@ -139,13 +157,22 @@ mod tests {
 
     #[test]
     fn whoever_is_not_in_the_list_is_a_stranger() {
-        assert_eq!(share(&Average, "c", strings(&["a", "b"]), &queues(0..4)), Share::Stranger);
-        assert_eq!(share(&Average, "c", Vec::new(), &queues(0..4)), Share::Stranger);
+        assert_eq!(
+            share(&Average, "c", strings(&["a", "b"]), &queues(0..4)),
+            Share::Stranger
+        );
+        assert_eq!(
+            share(&Average, "c", Vec::new(), &queues(0..4)),
+            Share::Stranger
+        );
     }
 
     #[test]
     fn a_topic_without_queues_has_nothing_to_share() {
-        assert_eq!(share(&Average, "a", strings(&["a"]), &[]), Share::Queues(BTreeSet::new()));
+        assert_eq!(
+            share(&Average, "a", strings(&["a"]), &[]),
+            Share::Queues(BTreeSet::new())
+        );
     }
 
     #[derive(Debug)]
@@ -172,12 +199,22 @@ mod tests {
 
     #[test]
     fn only_what_differs_changes_and_only_in_the_topic() {
-        let owned: BTreeMap<_, _> =
-            [queue("t", 0), queue("t", 1), queue("u", 7)].map(|queue| (queue, ())).into();
+        let owned: BTreeMap<_, _> = [queue("t", 0), queue("t", 1), queue("u", 7)]
+            .map(|queue| (queue, ()))
+            .into();
         let change = diff(&owned, "t", &queues([1, 2]).into_iter().collect());
-        assert_eq!(change, Change { revoked: queues([0]), assigned: queues([2]) });
+        assert_eq!(
+            change,
+            Change {
+                revoked: queues([0]),
+                assigned: queues([2])
+            }
+        );
         assert_eq!(diff(&owned, "u", &BTreeSet::new()).revoked, [queue("u", 7)]);
-        assert_eq!(diff(&owned, "t", &queues([0, 1]).into_iter().collect()), Change::default());
+        assert_eq!(
+            diff(&owned, "t", &queues([0, 1]).into_iter().collect()),
+            Change::default()
+        );
     }
 
     #[test]
