@@ -14,8 +14,8 @@ mod transport;
 pub use client::{Client, ClientBuilder};
 pub use config::ClientConfig;
 pub use consumer::{
-    AllocateStrategy, Average, ConsumeContext, ConsumeFromWhere, ConsumeResult, ConsumeStatus,
-    MessageListener, MessageModel, PushConsumer, PushConsumerBuilder, ShutdownReport,
+    AllocateStrategy, Average, ConsumeContext, ConsumeFromWhere, ConsumeResult, ConsumeStatus, MessageListener, MessageModel,
+    PushConsumer, PushConsumerBuilder, ConsumerReport,
 };
 pub use error::{Delivery, Error, ErrorKind, Result};
 pub use message::{Message, MessageBuilder, MessageExt, MessageQueue};

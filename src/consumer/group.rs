@@ -24,7 +24,7 @@ use crate::consumer::process_queue::Limits;
 use crate::consumer::profile::Profile;
 use crate::consumer::pull::PullSettings;
 use crate::consumer::rebalance::Seen;
-use crate::consumer::report::ShutdownReport;
+use crate::consumer::report::ConsumerReport;
 use crate::consumer::start_offset::ConsumeFromWhere;
 use crate::consumer::subscription::{Subscription, retry_topic};
 use crate::message::MessageQueue;
@@ -121,7 +121,7 @@ impl Group {
         self: Arc<Self>,
         registration: Registration,
         mut leave: watch::Receiver<Option<Leave>>,
-        report: watch::Sender<Option<ShutdownReport>>,
+        report: watch::Sender<Option<ConsumerReport>>,
     ) {
         // On every way out, a client that is shut down among them.
         let closed = self.closed.clone().drop_guard();
@@ -342,7 +342,7 @@ impl Group {
     }
 
     /// Gives every queue up: listeners end within a bound, then the last offsets are committed.
-    async fn give_up_all(&self, leave: Leave) -> ShutdownReport {
+    async fn give_up_all(&self, leave: Leave) -> ConsumerReport {
         let Leave { listeners, brokers } = leave;
         let (queues, leaving) = {
             let mut queues = self.queues.lock();
@@ -364,7 +364,7 @@ impl Group {
             );
         }
         let lefts = queues.values().map(|queue| (queue.queue(), queue.left()));
-        let mut report = ShutdownReport::default();
+        let mut report = ConsumerReport::default();
         lefts.for_each(|(queue, left)| report.add(queue, left));
         report
     }

@@ -27,5 +27,5 @@ pub use push::{
     ConsumeContext, ConsumeResult, ConsumeStatus, MessageListener, PushConsumer,
     PushConsumerBuilder,
 };
-pub use report::ShutdownReport;
+pub use report::ConsumerReport;
 pub use start_offset::ConsumeFromWhere;

@@ -1,6 +1,6 @@
 //! Sharing the queues of the subscribed topics: when it is done, and whom it asks.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,8 +25,10 @@ mod plan;
 /// How often the queues are shared although nothing seems to have changed.
 const PERIOD: Duration = Duration::from_secs(20);
 
-/// The shortest time from one round to the next, whatever changes.
-const LEAST_GAP: Duration = Duration::from_millis(500);
+/// However often something changes, there are no more than this many rounds in this time. The first change after a quiet time is
+/// acted on at once.
+const MOST: usize = 3;
+const WITHIN: Duration = Duration::from_millis(1500);
 
 /// After a round in which somebody could not be asked.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -45,8 +47,15 @@ impl Group {
     /// Shares the queues at once, on every change, and from time to time.
     pub(super) async fn share_queues(self: &Arc<Self>) -> Infallible {
         let mut backoff = Backoff::new(FIRST_PAUSE, LAST_PAUSE);
+        let mut recent = VecDeque::with_capacity(MOST);
         loop {
+            if recent.len() == MOST
+                && let Some(first) = recent.pop_front()
+            {
+                sleep_until(first + WITHIN).await;
+            }
             let began = Instant::now();
+            recent.push_back(began);
             if self.profile().take_untold() {
                 self.client().heartbeat_now().await;
                 self.renew_pulls();
@@ -57,9 +66,8 @@ impl Group {
             } else {
                 backoff.fail()
             };
-            // Whatever came of it: it is the time to be told of a change.
+            // Ends early when something changes.
             let _ = timeout_at(began + pause, self.profile().changed()).await;
-            sleep_until(began + LEAST_GAP).await;
         }
     }
 

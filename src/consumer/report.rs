@@ -6,12 +6,12 @@ use crate::message::MessageQueue;
 /// What a consumer left when it was shut down. The group gets all of it again.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[must_use = "it says what comes again"]
-pub struct ShutdownReport {
+pub struct ConsumerReport {
     unfinished: usize,
     uncommitted: Vec<MessageQueue>,
 }
 
-impl ShutdownReport {
+impl ConsumerReport {
     /// How many messages a listener was given and did not finish in time, or could not be sent back.
     pub const fn unfinished(&self) -> usize {
         self.unfinished

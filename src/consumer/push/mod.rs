@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 use crate::client::{Client, Member};
 use crate::consumer::group::{Group, Leave};
 use crate::consumer::profile::Profile;
-use crate::consumer::report::ShutdownReport;
+use crate::consumer::report::ConsumerReport;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::MessageQueue;
 
@@ -68,7 +68,7 @@ struct Handle {
     group: Weak<Group>,
     shutdown_timeout: Duration,
     leave: watch::Sender<Option<Leave>>,
-    report: watch::Receiver<Option<ShutdownReport>>,
+    report: watch::Receiver<Option<ConsumerReport>>,
 }
 
 impl PushConsumer {
@@ -128,7 +128,7 @@ impl PushConsumer {
     ///
     /// # Cancel safety
     /// The end begins with the first poll and goes on when the future is dropped.
-    pub async fn shutdown(&self) -> Result<ShutdownReport> {
+    pub async fn shutdown(&self) -> Result<ConsumerReport> {
         let handle = &self.handle;
         let listeners = Instant::now() + handle.shutdown_timeout;
         let brokers = listeners + handle.client.config().request_timeout;
