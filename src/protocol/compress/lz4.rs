@@ -52,10 +52,11 @@ pub(super) fn decompress(body: &[u8], limit: usize) -> Result<Bytes, DecodeError
         if size & 0x8000_0000 == 0 {
             inflate_block(block, &header, &mut out, limit, offset)?;
         } else {
+            if block.len() > limit - out.len() {
+                return Err(past(limit));
+            }
+            reserve(&mut out, block.len(), limit);
             out.extend_from_slice(block);
-        }
-        if out.len() > limit {
-            return Err(past(limit));
         }
     }
     if header.content_checksum && input.u32()? != xxh32(&out) {
@@ -94,6 +95,7 @@ fn inflate_block(
     let allowed = most.min(limit - start);
     let mut room = block.len().saturating_mul(4).min(allowed);
     loop {
+        reserve(out, room, limit);
         out.resize(start + room, 0);
         let (before, after) = out.split_at_mut(start);
         match decompress_into_with_dict(block, after, &before[window..]) {
@@ -109,6 +111,13 @@ fn inflate_block(
             }
             Err(_) => return Err(invalid(offset, "has a corrupt block")),
         }
+    }
+}
+
+/// Makes room for `additional` bytes, which keep within the limit, and so does the buffer: as much again as it holds, but no more.
+fn reserve(out: &mut Vec<u8>, additional: usize, limit: usize) {
+    if additional > out.capacity() - out.len() {
+        out.reserve_exact(additional.max(out.len().min(limit - out.len())));
     }
 }
 
@@ -300,6 +309,15 @@ mod tests {
             changed[place] ^= 0x10;
             decompress(&changed, 1_000).unwrap_err();
         }
+    }
+
+    #[test]
+    fn a_stored_block_past_the_limit_is_refused() {
+        let body: Vec<u8> = (0..200_u8).collect();
+        let frame = frame(FrameInfo::new(), &body);
+        assert!(frame.len() > body.len());
+        assert_eq!(decompress(&frame, 200).unwrap(), body);
+        assert_eq!(decompress(&frame, 199), Err(past(199)));
     }
 
     #[test]
