@@ -1,4 +1,5 @@
-//! An async client SDK for Apache RocketMQ's remoting protocol.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod client;
 mod config;
@@ -14,8 +15,8 @@ mod transport;
 pub use client::{Client, ClientBuilder};
 pub use config::ClientConfig;
 pub use consumer::{
-    AllocateStrategy, Average, ConsumeContext, ConsumeFromWhere, ConsumeResult, ConsumeStatus, MessageListener, MessageModel,
-    PushConsumer, PushConsumerBuilder, ConsumerReport,
+    AllocateStrategy, Average, ConsumeContext, ConsumeFromWhere, ConsumeResult, ConsumeStatus,
+    ConsumerReport, MessageListener, MessageModel, PushConsumer, PushConsumerBuilder,
 };
 pub use error::{Delivery, Error, ErrorKind, Result};
 pub use message::{Message, MessageBuilder, MessageExt, MessageQueue};

@@ -7,6 +7,8 @@
 //! the CPU time of this process in the measured part, its peak memory, and the broker's CPU time where `BROKER_PID` names it.
 //! The runtime has one thread unless `LOAD_THREADS` says otherwise.
 
+#![allow(unreachable_pub, reason = "a program has no outside")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

@@ -99,11 +99,6 @@ impl Client {
         self.inner.shutdown.is_cancelled()
     }
 
-    /// Resolves when the client is shut down.
-    pub(crate) async fn closed(&self) {
-        self.inner.shutdown.cancelled().await;
-    }
-
     pub(crate) fn id(&self) -> &Arc<str> {
         &self.inner.id
     }

@@ -20,9 +20,7 @@ use crate::protocol::request::consumer_offset::{
 };
 use crate::protocol::request::heartbeat::Heartbeat;
 use crate::protocol::request::pull_message::{PullMessage, PullMessageResponse};
-use crate::protocol::request::queue_offset::{
-    GetMaxOffset, GetMinOffset, QueueOffsetResponse, SearchOffset,
-};
+use crate::protocol::request::queue_offset::{GetMaxOffset, QueueOffsetResponse, SearchOffset};
 use crate::protocol::request::send_back::SendBack;
 use crate::protocol::request::send_message::SendMessage;
 use crate::protocol::request::unregister_client::UnregisterClient;
@@ -166,17 +164,6 @@ impl Rpc {
         deadline: Instant,
     ) -> Result<i64> {
         self.queue_offset("ask for a queue's end", addr, header, deadline)
-            .await
-    }
-
-    /// The offset of a queue's first message.
-    pub(crate) async fn min_offset(
-        &self,
-        addr: &Arc<str>,
-        header: &GetMinOffset<'_>,
-        deadline: Instant,
-    ) -> Result<i64> {
-        self.queue_offset("ask for a queue's beginning", addr, header, deadline)
             .await
     }
 

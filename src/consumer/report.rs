@@ -5,7 +5,6 @@ use crate::message::MessageQueue;
 
 /// What a consumer left when it was shut down. The group gets all of it again.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[must_use = "it says what comes again"]
 pub struct ConsumerReport {
     unfinished: usize,
     uncommitted: Vec<MessageQueue>,

@@ -95,7 +95,10 @@ impl NameServers {
         }
         let all = self.addrs.join(";");
         let error = Error::new(ErrorKind::NameServer, operation).detail(format!("asked {all}"));
-        Err(last.map_or(error.clone(), |last| error.caused_by(last)))
+        Err(match last {
+            Some(last) => error.caused_by(last),
+            None => error,
+        })
     }
 
     async fn ask_one<'h, R: Request<'h> + Sync>(

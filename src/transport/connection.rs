@@ -24,7 +24,7 @@ use crate::protocol::code::ResponseCode;
 use crate::protocol::command::{Command, Head, Serialization};
 use crate::protocol::fields::FieldWriter;
 use crate::protocol::request::Request;
-use crate::transport::error::{CallError, Cause};
+use crate::transport::error::CallError;
 use crate::transport::outbox::Outbox;
 use crate::transport::pending::Pending;
 

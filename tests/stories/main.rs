@@ -3,6 +3,10 @@
 //!
 //! The names begin with the id of the acceptance case (`a_se_01`) or of the fault (`f01`) that a story is about.
 
+#![allow(unreachable_pub, reason = "a test program has no outside")]
+#![allow(clippy::future_not_send, reason = "stories run where they are started")]
+#![allow(clippy::unwrap_used, reason = "a story that cannot go on fails")]
+
 mod consuming;
 mod faults;
 mod offsets;

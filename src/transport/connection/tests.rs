@@ -11,6 +11,7 @@ use crate::protocol::fields::NoFields;
 use crate::protocol::frame;
 use crate::protocol::request::heartbeat::Heartbeat;
 use crate::protocol::request::notify_consumer_ids::NotifyConsumerIdsChanged;
+use crate::transport::error::Cause;
 
 struct Seen(mpsc::UnboundedSender<Command>);
 
