@@ -52,10 +52,12 @@ pub(super) fn decompress(body: &[u8], limit: usize) -> Result<Bytes, DecodeError
         if size & 0x8000_0000 == 0 {
             inflate_block(block, &header, &mut out, limit, offset)?;
         } else {
+            let len = out.len() + block.len();
+            if len > limit {
+                return Err(past(limit));
+            }
+            reserve(&mut out, len, limit);
             out.extend_from_slice(block);
-        }
-        if out.len() > limit {
-            return Err(past(limit));
         }
     }
     if header.content_checksum && input.u32()? != xxh32(&out) {
@@ -94,6 +96,7 @@ fn inflate_block(
     let allowed = most.min(limit - start);
     let mut room = block.len().saturating_mul(4).min(allowed);
     loop {
+        reserve(out, start + room, limit);
         out.resize(start + room, 0);
         let (before, after) = out.split_at_mut(start);
         match decompress_into_with_dict(block, after, &before[window..]) {
@@ -109,6 +112,14 @@ fn inflate_block(
             }
             Err(_) => return Err(invalid(offset, "has a corrupt block")),
         }
+    }
+}
+
+/// Makes the buffer large enough for `len` bytes in all, which keep within the limit. It doubles, but never past the limit.
+fn reserve(out: &mut Vec<u8>, len: usize, limit: usize) {
+    if len > out.capacity() {
+        let capacity = len.max(out.capacity().saturating_mul(2).min(limit));
+        out.reserve_exact(capacity - out.len());
     }
 }
 
@@ -300,6 +311,15 @@ mod tests {
             changed[place] ^= 0x10;
             decompress(&changed, 1_000).unwrap_err();
         }
+    }
+
+    #[test]
+    fn a_stored_block_past_the_limit_is_refused() {
+        let body: Vec<u8> = (0..200_u8).collect();
+        let frame = frame(FrameInfo::new(), &body);
+        assert!(frame.len() > body.len());
+        assert_eq!(decompress(&frame, 200).unwrap(), body);
+        assert_eq!(decompress(&frame, 199), Err(past(199)));
     }
 
     #[test]
