@@ -193,6 +193,22 @@ fn a_missing_or_wrong_field_is_named() {
     );
 }
 
+fn remark_of(header: &str) -> Option<String> {
+    let mut stream = BytesMut::new();
+    stream.put_u32(header.len() as u32 + 4);
+    stream.put_u32(header.len() as u32);
+    stream.put_slice(header.as_bytes());
+    let command = decode(&mut stream).ok()??;
+    command.remark.as_deref().map(str::to_owned)
+}
+
+#[test]
+fn escapes_are_undone_in_names_too() {
+    let json = r#"{"c\u006fde":1,"\u0072emark":"\"\\\/\b\f\n\r\t中\u4E2d\ud83D\uDe00"}"#;
+    let remark = "\"\\/\u{8}\u{c}\n\r\t中中😀";
+    assert_eq!(remark_of(json).as_deref(), Some(remark));
+}
+
 fn fields() -> impl Strategy<Value = Vec<(String, String)>> {
     prop::collection::vec((".{1,12}", ".{0,40}"), 0..12)
 }
@@ -214,6 +230,16 @@ proptest! {
         prop_assert_eq!(seen, wanted);
         prop_assert_eq!(command.remark.as_deref(), remark.as_deref());
         prop_assert_eq!(command.head, head);
+    }
+
+    #[test]
+    fn escapes_are_read_as_a_json_library_reads_them(
+        text in r#"([a中]|\\["\\/bfnrtu+]|\\u[dD][89abcdef][0-9][0-9]|\\u[0-9a-f]{4}){0,6}"#,
+    ) {
+        let json = format!(r#"{{"code":1,"remark":"{text}"}}"#);
+        let expected: Option<serde_json::Value> = serde_json::from_str(&json).ok();
+        let expected = expected.map(|json| json["remark"].as_str().unwrap().to_owned());
+        prop_assert_eq!(remark_of(&json), expected);
     }
 
     #[test]

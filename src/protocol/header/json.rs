@@ -109,8 +109,8 @@ pub(in crate::protocol) fn decode(
     let mut seen_code = false;
     let mut scanner = Scanner::new(text.as_str());
     scanner.open_object()?;
-    while let Some(key) = scanner.next_key()? {
-        match key {
+    while let Some(name) = scanner.next_name()? {
+        match &*name {
             "code" => {
                 head.code = scanner.integer("code")?;
                 seen_code = true;

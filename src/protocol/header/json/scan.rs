@@ -42,11 +42,6 @@ impl<'a> Scanner<'a> {
         self.expect(b'{', "a brace should open the object")
     }
 
-    /// The next member's name as it is written, and steps over the colon; `None` at the object's end.
-    pub(super) fn next_key(&mut self) -> Result<Option<&'a str>, DecodeError> {
-        Ok(self.next_member()?.map(|(raw, _)| raw))
-    }
-
     /// The next member's name with its escapes undone, and steps over the colon; `None` at the object's end.
     #[inline]
     pub(super) fn next_name(&mut self) -> Result<Option<Cow<'a, str>>, DecodeError> {
@@ -200,22 +195,21 @@ impl<'a> Scanner<'a> {
         &self.text[start..self.at]
     }
 
+    /// Undoes the escapes. Control characters may stand as they are: Java's readers are as lenient.
     #[cold]
     fn unescape(&self, raw: &'a str) -> Result<Cow<'a, str>, DecodeError> {
-        // A JSON library's rules for escapes, surrogate pairs included, without its cost where there are none.
-        let mut quoted = String::with_capacity(raw.len() + 2);
-        quoted.push('"');
-        for c in raw.chars() {
-            match c {
-                // Lenient as Java's readers: a control character need not be escaped.
-                '\0'..' ' => quoted.push_str(&format!("\\u{:04x}", u32::from(c))),
-                c => quoted.push(c),
-            }
+        // No escape is shorter than what it stands for.
+        let mut text = String::with_capacity(raw.len());
+        let mut rest = raw;
+        while let Some((plain, escape)) = rest.split_once('\\') {
+            let (c, length) =
+                read_escape(escape).ok_or_else(|| self.fail("a string has a bad escape"))?;
+            text.push_str(plain);
+            text.push(c);
+            rest = &escape[length..];
         }
-        quoted.push('"');
-        serde_json::from_str(&quoted)
-            .map(Cow::Owned)
-            .map_err(|_| self.fail("a string has a bad escape"))
+        text.push_str(rest);
+        Ok(Cow::Owned(text))
     }
 
     #[inline]
@@ -253,4 +247,39 @@ impl<'a> Scanner<'a> {
             reason,
         }
     }
+}
+
+/// The character that an escape stands for, and the escape's length, both without the backslash.
+fn read_escape(escape: &str) -> Option<(char, usize)> {
+    let c = match escape.as_bytes().first()? {
+        b'u' => return read_unicode_escape(escape),
+        c @ (b'"' | b'\\' | b'/') => char::from(*c),
+        b'b' => '\u{8}',
+        b'f' => '\u{c}',
+        b'n' => '\n',
+        b'r' => '\r',
+        b't' => '\t',
+        _ => return None,
+    };
+    Some((c, 1))
+}
+
+/// `uXXXX`, or a pair `uXXXX\uXXXX` where one UTF-16 unit is not enough.
+fn read_unicode_escape(escape: &str) -> Option<(char, usize)> {
+    let unit = |at: usize| {
+        let digits = escape.as_bytes().get(at..at + 4)?;
+        digits.iter().try_fold(0, |unit, digit| {
+            Some(unit << 4 | char::from(*digit).to_digit(16)?)
+        })
+    };
+    let first = unit(1)?;
+    if let Some(c) = char::from_u32(first) {
+        return Some((c, 5));
+    }
+    if escape.as_bytes().get(5..7) != Some(b"\\u") {
+        return None;
+    }
+    let pair = [first, unit(7)?].map(|unit| unit as u16);
+    let c = char::decode_utf16(pair).next()?.ok()?;
+    Some((c, 11))
 }
