@@ -19,6 +19,10 @@ pub mod object_keys;
 /// How deep arrays and objects may nest; serde_json has the same limit.
 const MAX_DEPTH: usize = 127;
 
+/// How many values a body may have. What a short one is read into takes many times its text, so this is what bounds the memory; the
+/// longest frame of Java's own bodies does not come near it.
+const MAX_VALUES: usize = 1 << 20;
+
 /// Reads a body in either form; `what` names it in errors.
 ///
 /// # Errors
@@ -28,7 +32,8 @@ pub fn from_slice<T: DeserializeOwned>(what: &'static str, input: &[u8]) -> Resu
     let standard = to_standard(input)?;
     serde_json::from_slice(&standard).map_err(|error| DecodeError::Json {
         what,
-        reason: error.to_string(),
+        // It may quote a whole text of the body.
+        reason: format!("{:.200}", error.to_string()),
     })
 }
 
@@ -58,8 +63,8 @@ pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, DecodeError> 
 ///
 /// # Errors
 ///
-/// [`DecodeError::Invalid`] if the nesting of brackets, keys and values is wrong or deeper than 127, or if an object key has an
-/// object key inside (which no peer writes, and whose quoting would double at every level).
+/// [`DecodeError::Invalid`] if the nesting of brackets, keys and values is wrong or deeper than 127, if there are more than 1,048,576
+/// values, or if an object key has an object key inside (which no peer writes, and whose quoting would double at every level).
 pub fn to_standard(input: &[u8]) -> Result<Cow<'_, [u8]>, DecodeError> {
     let mut rewriter = Rewriter {
         input,
@@ -67,6 +72,7 @@ pub fn to_standard(input: &[u8]) -> Result<Cow<'_, [u8]>, DecodeError> {
         copied: 0,
         out: Vec::new(),
         in_key: false,
+        values: 0,
     };
     rewriter.value(0)?;
     rewriter.skip_white_space();
@@ -89,11 +95,17 @@ struct Rewriter<'a> {
     out: Vec<u8>,
     /// Whether the walk is inside an object that is a key.
     in_key: bool,
+    /// How many values the walk has come to.
+    values: usize,
 }
 
 impl Rewriter<'_> {
     fn value(&mut self, depth: usize) -> Result<(), DecodeError> {
         self.skip_white_space();
+        self.values += 1;
+        if self.values > MAX_VALUES {
+            return Err(self.invalid("has too many values"));
+        }
         match self.peek() {
             Some(b'{') => self.object(depth),
             Some(b'[') => self.array(depth),

@@ -34,6 +34,10 @@ fn inflate(codec: Codec, stream: &[u8], limit: usize) -> Result<Bytes, DecodeErr
         compress::decompress(codec, stream, limit)
     })?;
     assert!(body.len() <= limit);
-    assert!(in_use() - before <= limit + SLACK);
+    let held = in_use() - before;
+    assert!(
+        held <= limit + SLACK,
+        "{held} bytes are still in use, at most {limit} may be"
+    );
     Ok(body)
 }

@@ -52,10 +52,11 @@ pub(super) fn decompress(body: &[u8], limit: usize) -> Result<Bytes, DecodeError
         if size & 0x8000_0000 == 0 {
             inflate_block(block, &header, &mut out, limit, offset)?;
         } else {
-            if block.len() > limit - out.len() {
+            let len = out.len() + block.len();
+            if len > limit {
                 return Err(past(limit));
             }
-            reserve(&mut out, block.len(), limit);
+            reserve(&mut out, len, limit);
             out.extend_from_slice(block);
         }
     }
@@ -95,7 +96,7 @@ fn inflate_block(
     let allowed = most.min(limit - start);
     let mut room = block.len().saturating_mul(4).min(allowed);
     loop {
-        reserve(out, room, limit);
+        reserve(out, start + room, limit);
         out.resize(start + room, 0);
         let (before, after) = out.split_at_mut(start);
         match decompress_into_with_dict(block, after, &before[window..]) {
@@ -114,10 +115,11 @@ fn inflate_block(
     }
 }
 
-/// Makes room for `additional` bytes, which keep within the limit, and so does the buffer: as much again as it holds, but no more.
-fn reserve(out: &mut Vec<u8>, additional: usize, limit: usize) {
-    if additional > out.capacity() - out.len() {
-        out.reserve_exact(additional.max(out.len().min(limit - out.len())));
+/// Makes the buffer large enough for `len` bytes in all, which keep within the limit. It doubles, but never past the limit.
+fn reserve(out: &mut Vec<u8>, len: usize, limit: usize) {
+    if len > out.capacity() {
+        let capacity = len.max(out.capacity().saturating_mul(2).min(limit));
+        out.reserve_exact(capacity - out.len());
     }
 }
 

@@ -113,6 +113,23 @@ fn the_output_is_at_most_twice_as_long() {
 }
 
 #[test]
+fn limits_the_number_of_values() {
+    let list = |count| format!("[{}{{}}]", "{},".repeat(count - 1));
+    assert!(to_standard(list(MAX_VALUES - 1).as_bytes()).is_ok());
+    let error = to_standard(list(MAX_VALUES).as_bytes())
+        .map(drop)
+        .unwrap_err();
+    assert!(error.to_string().ends_with("too many values"), "{error}");
+}
+
+#[test]
+fn an_error_does_not_quote_a_long_body() {
+    let json = format!(r#"{{"queues":"{}"}}"#, "中".repeat(10_000));
+    let error = from_slice::<Body>("test", json.as_bytes()).unwrap_err();
+    assert!(error.to_string().len() < 1_000);
+}
+
+#[test]
 fn reads_a_body_in_both_forms() {
     let expected = Body {
         queues: BTreeMap::from([(
