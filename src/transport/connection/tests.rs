@@ -319,3 +319,22 @@ async fn the_client_s_end_ends_the_task() {
     rig.tasks.close();
     rig.tasks.wait().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_timed_out_before_it_was_written_may_still_be_written() {
+    let mut rig = rig_with(Limits {
+        serialization: Serialization::Binary,
+        idle: 120 * SECOND,
+        outbox: 1024 * 1024,
+    });
+    let body = Bytes::from(vec![0; 200 * 1024]);
+    rig.connection.oneway(&Heartbeat, &body).unwrap();
+    let late = call(&rig.connection, SECOND);
+    let opaque = late.opaque;
+    assert!(matches!(
+        late.await,
+        Err(CallError::TimedOut(Delivery::Unknown))
+    ));
+    rig.peer.receive().await;
+    assert_eq!(rig.peer.receive().await.head.opaque, opaque);
+}
