@@ -17,6 +17,7 @@ use crate::environment::ByteStream;
 use crate::protocol::command::Command;
 use crate::protocol::frame;
 use crate::transport::error::Cause;
+use crate::transport::outbox::Outbox;
 
 /// The least and the most that one read asks for. An idle connection holds the least.
 const READ_LEAST: usize = 4 * 1024;
@@ -35,18 +36,29 @@ const STALLED_FOR: Duration = Duration::from_secs(30);
 /// Deadlines that fall into the same span are looked at together.
 const SPAN: Duration = Duration::from_millis(10);
 
+/// Ends its connection with the task that holds it, also when that ends before its first step: nobody may wait for a task that
+/// is gone.
+pub(super) struct Alive(pub(super) Connection);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.shared.end(&Cause::Abandoned);
+    }
+}
+
 pub(super) async fn run(
     stream: Box<dyn ByteStream>,
-    connection: Connection,
+    alive: Alive,
     inbound: Arc<dyn Inbound>,
     shutdown: CancellationToken,
 ) {
     let (reader, writer) = tokio::io::split(stream);
+    let connection = &alive.0;
     let shared = &*connection.shared;
     // Reading comes first, so that an answer that is there is seen before its deadline is.
     let cause = tokio::select! {
         biased;
-        cause = read(reader, &connection, &*inbound) => cause,
+        cause = read(reader, connection, &*inbound) => cause,
         cause = write(writer, shared) => cause,
         cause = watch(shared) => cause,
         () = shutdown.cancelled() => Cause::Shutdown,
@@ -224,6 +236,7 @@ impl Shared {
             let mut state = self.state.lock();
             let written = state.outbox.written();
             state.pending.poison(cause, written, &mut wakers);
+            state.outbox = Outbox::new(self.limits.outbox);
         }
         wakers.into_iter().for_each(Waker::wake);
         self.room.notify_waiters();

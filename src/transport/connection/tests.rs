@@ -338,3 +338,52 @@ async fn a_call_that_timed_out_before_it_was_written_may_still_be_written() {
     rig.peer.receive().await;
     assert_eq!(rig.peer.receive().await.head.opaque, opaque);
 }
+
+#[test]
+fn a_runtime_that_ends_takes_no_call_with_it() {
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap()
+    };
+    for task_runs in [false, true] {
+        let first = runtime();
+        let (rig, waiting) = first.block_on(async {
+            let mut rig = rig();
+            let waiting = call(&rig.connection, SECOND);
+            if task_runs {
+                rig.peer.receive().await;
+            }
+            (rig, waiting)
+        });
+        drop(first);
+        let outcome =
+            runtime().block_on(async { tokio::time::timeout(5 * SECOND, waiting).await.unwrap() });
+        assert!(matches!(outcome, Err(CallError::Lost(..))), "{outcome:?}");
+        assert!(rig.connection.is_closed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ended_connection_keeps_no_bytes_and_takes_none() {
+    let mut rig = rig();
+    let header = NotifyConsumerIdsChanged {
+        consumer_group: "g".into(),
+    };
+    let mut out = BytesMut::new();
+    let head = Head::request(NotifyConsumerIdsChanged::CODE, 5);
+    frame::encode_head(&mut out, Serialization::Json, &head, None, &header, 0).unwrap();
+    rig.peer.stream.write_all(&out).await.unwrap();
+    let request = rig.inbound.recv().await.unwrap();
+    let body = Bytes::from(vec![0; 200 * 1024]);
+    rig.connection.oneway(&Heartbeat, &body).unwrap();
+    drop(rig.peer);
+    rig.tasks.close();
+    rig.tasks.wait().await;
+    assert!(body.is_unique());
+    let code = ResponseCode::SUCCESS;
+    let refused = rig.connection.respond(&request, code, None, &body);
+    assert!(matches!(refused, Err(CallError::Lost(_, Delivery::No))));
+}
