@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -25,6 +26,10 @@ const READ_MOST: usize = 64 * 1024;
 
 /// Chunks that one write hands to the kernel.
 const WRITE_CHUNKS: usize = 16;
+
+/// After so many steps in a row the reader, or the writer, lets the others have theirs: with a peer that never stops it would use
+/// up what tokio lets a task do at once, and no deadline would come.
+const TURN: u32 = 32;
 
 /// The peer is given up after this many calls in a row without an answer, if nothing at all was heard from it for the time.
 const SILENT_CALLS: u32 = 3;
@@ -79,6 +84,7 @@ async fn read(
     let mut buffer = BytesMut::new();
     let mut step = READ_LEAST;
     let (mut answers, mut requests, mut wakers) = (Vec::new(), Vec::new(), Vec::new());
+    let mut turn = Turn::default();
     loop {
         if buffer.capacity() - buffer.len() < READ_LEAST / 4 {
             // What is reserved follows what was received: doubling for a long frame, a step between frames.
@@ -104,6 +110,7 @@ async fn read(
         if let Some(error) = malformed {
             return Cause::Malformed(error);
         }
+        turn.step().await;
     }
 }
 
@@ -124,6 +131,7 @@ fn split_frames(
 
 async fn write(mut writer: impl AsyncWrite + Unpin, shared: &Shared) -> Cause {
     let mut chunks = VecDeque::new();
+    let mut turn = Turn::default();
     loop {
         {
             let mut state = shared.state.lock();
@@ -144,6 +152,27 @@ async fn write(mut writer: impl AsyncWrite + Unpin, shared: &Shared) -> Cause {
                 Ok(Err(error)) => return error.into(),
                 Err(_) => return Cause::Silent,
             }
+            turn.step().await;
+        }
+        // A socket has nothing to flush; a stream that buffers would keep the end of what was written.
+        match timeout(STALLED_FOR, writer.flush()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return error.into(),
+            Err(_) => return Cause::Silent,
+        }
+    }
+}
+
+/// Counts the steps of the reader or the writer.
+#[derive(Default)]
+struct Turn(u32);
+
+impl Turn {
+    async fn step(&mut self) {
+        self.0 += 1;
+        if self.0 == TURN {
+            self.0 = 0;
+            yield_now().await;
         }
     }
 }
@@ -219,12 +248,10 @@ impl Shared {
             return Err(Cause::Silent);
         }
         let idle_at = state.active + self.limits.idle;
-        if now >= idle_at && state.pending.is_empty() {
-            return Err(Cause::Idle);
-        }
         let next = match state.pending.due() {
             Some(due) => due.max(now + SPAN),
-            None => idle_at.max(now + SPAN),
+            None if now >= idle_at => return Err(Cause::Idle),
+            None => idle_at,
         };
         state.armed = Some(next);
         Ok(next)

@@ -108,6 +108,24 @@ fn call(connection: &Connection, timeout: Duration) -> Call {
         .unwrap()
 }
 
+/// A connection over `stream`, in a task that ends with the test.
+fn spawn(stream: impl ByteStream + 'static) -> Connection {
+    let limits = Limits {
+        serialization: Serialization::Binary,
+        idle: 120 * SECOND,
+        outbox: 4096,
+    };
+    let (sender, _) = mpsc::unbounded_channel();
+    Connection::spawn(
+        Box::new(stream),
+        "peer:1".into(),
+        limits,
+        Arc::new(Seen(sender)),
+        &TaskTracker::new(),
+        CancellationToken::new(),
+    )
+}
+
 const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test(start_paused = true)]
@@ -364,6 +382,98 @@ fn a_runtime_that_ends_takes_no_call_with_it() {
         assert!(matches!(outcome, Err(CallError::Lost(..))), "{outcome:?}");
         assert!(rig.connection.is_closed());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_buffers_is_flushed() {
+    let (ours, theirs) = duplex(1024);
+    let connection = spawn(tokio::io::BufStream::new(ours));
+    let mut peer = Peer {
+        stream: theirs,
+        buffer: BytesMut::new(),
+    };
+    let waiting = call(&connection, SECOND);
+    let request = tokio::time::timeout(SECOND / 2, peer.receive()).await;
+    peer.answer(request.unwrap().head.opaque).await;
+    assert!(waiting.await.is_ok());
+}
+
+/// A peer that never stops: there is always an answer to read, or always room to write with something to write.
+struct Flood {
+    reads: bool,
+    connection: Arc<std::sync::OnceLock<Connection>>,
+}
+
+impl tokio::io::AsyncRead for Flood {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut tokio::io::ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        if !self.reads {
+            return Poll::Pending;
+        }
+        std::task::ready!(tokio::task::coop::poll_proceed(cx)).made_progress();
+        buffer.put_slice(&answer(-1));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl tokio::io::AsyncWrite for Flood {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        std::task::ready!(tokio::task::coop::poll_proceed(cx)).made_progress();
+        if let (false, Some(connection)) = (self.reads, self.connection.get()) {
+            let _ = connection.oneway(&Heartbeat, &Bytes::new());
+        }
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// In real time: a paused clock stands still while a task always has something to do.
+#[tokio::test]
+async fn deadlines_come_also_while_the_peer_never_stops() {
+    for reads in [false, true] {
+        let itself = Arc::new(std::sync::OnceLock::new());
+        let connection = spawn(Flood {
+            reads,
+            connection: Arc::clone(&itself),
+        });
+        assert!(itself.set(connection.clone()).is_ok());
+        let waiting = call(&connection, SECOND / 20);
+        let outcome = tokio::time::timeout(20 * SECOND, waiting).await;
+        assert!(
+            matches!(outcome, Ok(Err(CallError::TimedOut(Delivery::Unknown)))),
+            "reads: {reads}, {outcome:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outcome_that_nobody_takes_keeps_no_connection_open() {
+    let limits = Limits {
+        serialization: Serialization::Json,
+        idle: 2 * SECOND,
+        outbox: 4096,
+    };
+    let mut rig = rig_with(limits);
+    let untaken = call(&rig.connection, SECOND);
+    let opaque = rig.peer.receive().await.head.opaque;
+    rig.peer.answer(opaque).await;
+    tokio::time::sleep(10 * SECOND).await;
+    assert!(rig.connection.is_closed());
+    assert!(untaken.await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
