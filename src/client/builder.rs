@@ -104,6 +104,14 @@ impl ClientBuilder {
                 Arc::clone(&name_servers),
                 config.request_timeout,
                 task_tracker.clone(),
+                {
+                    let inner = inner.clone();
+                    Box::new(move |topic| {
+                        if let Some(inner) = inner.upgrade() {
+                            inner.route_changed(topic);
+                        }
+                    })
+                },
             );
             Inner {
                 id,

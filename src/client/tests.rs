@@ -414,3 +414,55 @@ async fn the_last_handle_takes_the_tasks_with_it() {
     tasks.close();
     tasks.wait().await;
 }
+
+#[test]
+fn a_look_up_that_ended_with_its_runtime_is_not_the_last() {
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap()
+    };
+    let world = World::new();
+    world.host(NAME_SERVER, |_| route());
+    let first = runtime();
+    let client = first.block_on(async {
+        let client = world.client(NAME_SERVER).await;
+        assert!(client.route("t", soon()).now_or_never().is_none());
+        client
+    });
+    drop(first);
+    let found = runtime().block_on(async { client.route("t", soon()).await });
+    assert!(found.unwrap().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_route_that_changed_is_told_whoever_found_out() {
+    let world = World::new();
+    let queues = Arc::new(AtomicUsize::new(2));
+    world.host(NAME_SERVER, {
+        let queues = Arc::clone(&queues);
+        move |_| {
+            let (code, body) = route();
+            let mut body: RouteBody = serde_json::from_slice(&body).unwrap();
+            body.queue_datas[0].read_queue_nums =
+                i32::try_from(queues.load(Ordering::SeqCst)).unwrap();
+            (code, serde_json::to_vec(&body).unwrap())
+        }
+    });
+    let client = world.client(NAME_SERVER).await;
+    let group = Group::new(MemberKind::Consumer);
+    let _registration = client
+        .register(Arc::clone(&group) as Arc<dyn Member>)
+        .unwrap();
+    let first = client.route("t", soon()).await.unwrap().unwrap();
+    queues.store(3, Ordering::SeqCst);
+    let told = group.changes.load(Ordering::SeqCst);
+    client
+        .refresh_route("t", first.generation, soon())
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert_eq!(group.changes.load(Ordering::SeqCst), told + 1);
+}
