@@ -26,6 +26,9 @@ use crate::protocol::request::route::{BrokerData, GetRoute, QueueData, RouteBody
 const NAME_SERVER: &str = "ns:9876";
 const BROKER: &str = "broker:10911";
 
+/// Stands for no answer at all.
+const SILENCE: ResponseCode = ResponseCode(-77);
+
 type Answer = (ResponseCode, Vec<u8>);
 
 /// The world of one test: what every address answers, and what it was asked.
@@ -100,6 +103,9 @@ async fn serve(
                 continue;
             }
             let (code, body) = host(&command);
+            if code == SILENCE {
+                continue;
+            }
             let mut out = BytesMut::new();
             let head = Head::response(code, command.head.opaque);
             frame::encode_head(
@@ -435,6 +441,28 @@ fn a_look_up_that_ended_with_its_runtime_is_not_the_last() {
     drop(first);
     let found = runtime().block_on(async { client.route("t", soon()).await });
     assert!(found.unwrap().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_cannot_wait_for_brokers_is_gone_all_the_same() {
+    let world = World::new();
+    world.host(NAME_SERVER, |_| route());
+    world.host(BROKER, |_| (SILENCE, Vec::new()));
+    let client = world.client(NAME_SERVER).await;
+    client.route("t", soon()).await.unwrap();
+    let registration = client.register(Group::new(MemberKind::Producer)).unwrap();
+    // A round of heartbeats is under way, and will be longer than there is time.
+    assert!(client.heartbeat_now().now_or_never().is_none());
+    let round = tokio::spawn({
+        let client = client.clone();
+        async move { client.heartbeat_now().await }
+    });
+    tokio::task::yield_now().await;
+    registration
+        .unregister(Instant::now() + Duration::from_secs(1))
+        .await;
+    assert!(!round.is_finished());
+    assert!(client.register(Group::new(MemberKind::Producer)).is_ok());
 }
 
 #[tokio::test(start_paused = true)]
