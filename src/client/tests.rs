@@ -494,3 +494,31 @@ async fn a_route_that_changed_is_told_whoever_found_out() {
     tokio::time::sleep(Duration::from_secs(61)).await;
     assert_eq!(group.changes.load(Ordering::SeqCst), told + 1);
 }
+
+#[derive(Debug)]
+struct NoResolver;
+
+#[async_trait]
+impl Environment for NoResolver {
+    async fn connect(&self, _: &str) -> io::Result<Box<dyn ByteStream>> {
+        std::future::pending().await
+    }
+
+    async fn local_ip(&self, _: &str) -> std::net::IpAddr {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resolver_that_hangs_does_not_keep_a_client_from_starting() {
+    let builder = Client::builder().config(ClientConfig::default().name_server(NAME_SERVER));
+    let starting = builder.environment(Arc::new(NoResolver)).start();
+    let client = timeout_at(Instant::now() + Duration::from_secs(10), starting).await;
+    assert!(
+        client
+            .unwrap()
+            .unwrap()
+            .client_id()
+            .starts_with("127.0.0.1@")
+    );
+}
