@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::protocol::command::Serialization;
 
+/// The longest time that can be set: the clock cannot reach any that a [`Duration`] can say.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// The configuration of a [`Client`](crate::Client).
 ///
 /// Every builder of a producer or consumer starts from [`from_env`](Self::from_env) and can be given another. The defaults are the
@@ -174,8 +177,14 @@ impl ClientConfig {
             ("route_interval", self.route_interval),
             ("idle_timeout", self.idle_timeout),
         ];
-        match times.iter().find(|(_, time)| time.is_zero()) {
-            Some((name, _)) => Err(Error::invalid(OPERATION, format!("{name} is zero"))),
+        match times
+            .iter()
+            .find(|(_, time)| time.is_zero() || *time > LONGEST)
+        {
+            Some((name, time)) => Err(Error::invalid(
+                OPERATION,
+                format!("{name} is {time:?}; it must be over zero and at most a year"),
+            )),
             None => Ok(()),
         }
     }
@@ -260,6 +269,7 @@ mod tests {
         }
         let config = ClientConfig::default().name_server("a:1");
         assert!(text(config.clone().request_timeout(Duration::ZERO)).contains("request_timeout"));
+        assert!(text(config.clone().idle_timeout(Duration::MAX)).contains("idle_timeout"));
         assert!(text(config.instance_name("a@b")).contains("a@b"));
     }
 

@@ -1,11 +1,12 @@
 //! Making a client: its configuration, its identity, its tasks.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::process;
 use std::sync::{Arc, Weak};
 
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
@@ -76,7 +77,12 @@ impl ClientBuilder {
         config.check()?;
         let ip = match config.client_ip {
             Some(ip) => ip,
-            None => environment.local_ip(&config.name_servers[0]).await,
+            None => {
+                // The host's name has to be looked up, which may take as long as connecting.
+                let asked = environment.local_ip(&config.name_servers[0]);
+                let ip = timeout(config.connect_timeout, asked).await;
+                ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+            }
         };
         let mut random = StdRng::seed_from_u64(environment.seed());
         let id: Arc<str> = identity(ip, &config.instance_name, &mut random).into();
@@ -104,6 +110,14 @@ impl ClientBuilder {
                 Arc::clone(&name_servers),
                 config.request_timeout,
                 task_tracker.clone(),
+                {
+                    let inner = inner.clone();
+                    Box::new(move |topic| {
+                        if let Some(inner) = inner.upgrade() {
+                            inner.route_changed(topic);
+                        }
+                    })
+                },
             );
             Inner {
                 id,

@@ -53,8 +53,9 @@ impl Inner {
     /// Removes a member and tells the brokers, after a round that may be under way: a broker that hears of a member after its
     /// end makes it known again.
     pub(super) async fn unregister(&self, kind: MemberKind, group: &str, deadline: Instant) {
-        let _round = self.heartbeats.round.lock().await;
+        // First, so that it is done also when there is no time for the rest.
         self.registry.remove(kind, group);
+        let _round = self.heartbeats.round.lock().await;
         let named = |wanted| (kind == wanted).then(|| group.into());
         let header = &UnregisterClient {
             client_id: (&*self.id).into(),

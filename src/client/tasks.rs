@@ -40,21 +40,22 @@ pub(super) fn start(client: &Client, requests: mpsc::Receiver<Request>) {
 }
 
 impl Inner {
-    /// Looks the routes of all members' topics up again, and tells the members of what has changed.
+    /// Tells the members that a topic's route is not what it was, whoever looked it up.
+    pub(super) fn route_changed(&self, topic: &str) {
+        let members = self.registry.all();
+        members
+            .iter()
+            .for_each(|member| member.route_changed(topic));
+    }
+
+    /// Looks the routes of all members' topics up again.
     async fn refresh_routes(&self) {
         for topic in self.topics() {
-            let before = self.routes.cached(&topic);
-            let seen = before.as_ref().map_or(0, |route| route.generation);
+            let known = self.routes.cached(&topic);
+            let seen = known.map_or(0, |route| route.generation);
             let deadline = Instant::now() + self.config.request_timeout;
-            match self.routes.refresh(&topic, seen, deadline).await {
-                Ok(Some(after)) if before.is_none_or(|before| !before.is_like(&after)) => {
-                    let members = self.registry.all();
-                    members
-                        .iter()
-                        .for_each(|member| member.route_changed(&topic));
-                }
-                Ok(_) => {}
-                Err(error) => debug!(%topic, %error, "route not refreshed"),
+            if let Err(error) = self.routes.refresh(&topic, seen, deadline).await {
+                debug!(%topic, %error, "route not refreshed");
             }
         }
         let addrs = self.routes.addrs(false);

@@ -26,6 +26,9 @@ use crate::protocol::request::route::{BrokerData, GetRoute, QueueData, RouteBody
 const NAME_SERVER: &str = "ns:9876";
 const BROKER: &str = "broker:10911";
 
+/// Stands for no answer at all.
+const SILENCE: ResponseCode = ResponseCode(-77);
+
 type Answer = (ResponseCode, Vec<u8>);
 
 /// The world of one test: what every address answers, and what it was asked.
@@ -100,6 +103,9 @@ async fn serve(
                 continue;
             }
             let (code, body) = host(&command);
+            if code == SILENCE {
+                continue;
+            }
             let mut out = BytesMut::new();
             let head = Head::response(code, command.head.opaque);
             frame::encode_head(
@@ -413,4 +419,106 @@ async fn the_last_handle_takes_the_tasks_with_it() {
     drop(client);
     tasks.close();
     tasks.wait().await;
+}
+
+#[test]
+fn a_look_up_that_ended_with_its_runtime_is_not_the_last() {
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap()
+    };
+    let world = World::new();
+    world.host(NAME_SERVER, |_| route());
+    let first = runtime();
+    let client = first.block_on(async {
+        let client = world.client(NAME_SERVER).await;
+        assert!(client.route("t", soon()).now_or_never().is_none());
+        client
+    });
+    drop(first);
+    let found = runtime().block_on(async { client.route("t", soon()).await });
+    assert!(found.unwrap().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_cannot_wait_for_brokers_is_gone_all_the_same() {
+    let world = World::new();
+    world.host(NAME_SERVER, |_| route());
+    world.host(BROKER, |_| (SILENCE, Vec::new()));
+    let client = world.client(NAME_SERVER).await;
+    client.route("t", soon()).await.unwrap();
+    let registration = client.register(Group::new(MemberKind::Producer)).unwrap();
+    // A round of heartbeats is under way, and will be longer than there is time.
+    assert!(client.heartbeat_now().now_or_never().is_none());
+    let round = tokio::spawn({
+        let client = client.clone();
+        async move { client.heartbeat_now().await }
+    });
+    tokio::task::yield_now().await;
+    registration
+        .unregister(Instant::now() + Duration::from_secs(1))
+        .await;
+    assert!(!round.is_finished());
+    assert!(client.register(Group::new(MemberKind::Producer)).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_route_that_changed_is_told_whoever_found_out() {
+    let world = World::new();
+    let queues = Arc::new(AtomicUsize::new(2));
+    world.host(NAME_SERVER, {
+        let queues = Arc::clone(&queues);
+        move |_| {
+            let (code, body) = route();
+            let mut body: RouteBody = serde_json::from_slice(&body).unwrap();
+            body.queue_datas[0].read_queue_nums =
+                i32::try_from(queues.load(Ordering::SeqCst)).unwrap();
+            (code, serde_json::to_vec(&body).unwrap())
+        }
+    });
+    let client = world.client(NAME_SERVER).await;
+    let group = Group::new(MemberKind::Consumer);
+    let _registration = client
+        .register(Arc::clone(&group) as Arc<dyn Member>)
+        .unwrap();
+    let first = client.route("t", soon()).await.unwrap().unwrap();
+    queues.store(3, Ordering::SeqCst);
+    let told = group.changes.load(Ordering::SeqCst);
+    client
+        .refresh_route("t", first.generation, soon())
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert_eq!(group.changes.load(Ordering::SeqCst), told + 1);
+}
+
+#[derive(Debug)]
+struct NoResolver;
+
+#[async_trait]
+impl Environment for NoResolver {
+    async fn connect(&self, _: &str) -> io::Result<Box<dyn ByteStream>> {
+        std::future::pending().await
+    }
+
+    async fn local_ip(&self, _: &str) -> std::net::IpAddr {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resolver_that_hangs_does_not_keep_a_client_from_starting() {
+    let builder = Client::builder().config(ClientConfig::default().name_server(NAME_SERVER));
+    let starting = builder.environment(Arc::new(NoResolver)).start();
+    let client = timeout_at(Instant::now() + Duration::from_secs(10), starting).await;
+    assert!(
+        client
+            .unwrap()
+            .unwrap()
+            .client_id()
+            .starts_with("127.0.0.1@")
+    );
 }

@@ -22,6 +22,14 @@ impl Queues {
         self.future.as_ref().unwrap_or(&self.route.writable)
     }
 
+    /// The queues that a sharding key or an application chooses from; see [`Route::choices`].
+    pub(super) fn choices(&self) -> &[MessageQueue] {
+        match &self.future {
+            Some(queues) => queues,
+            None => self.route.choices(),
+        }
+    }
+
     /// The address of a broker's master.
     pub(super) fn master(&self, broker_name: &str) -> Option<&Arc<str>> {
         self.route.master(broker_name)

@@ -39,9 +39,10 @@ impl Target {
         queues: &Queues,
         avoid: &Avoid,
     ) -> Result<MessageQueue> {
-        let list = queues.list();
+        let list = queues.choices();
         let index = match mem::replace(self, Self::Any) {
             Self::Any => {
+                let list = queues.list();
                 let next = select::in_turn(list, queues.next_turn(), avoid);
                 return next
                     .map(|index| list[index].clone())

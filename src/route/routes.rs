@@ -31,7 +31,11 @@ pub(crate) struct Routes {
     generation: AtomicU64,
     known: RwLock<HashMap<Arc<str>, Known>>,
     lookups: Mutex<HashMap<Arc<str>, Lookup>>,
+    changed: Changed,
 }
+
+/// Is told the topic of every route that is new or not what it was. Called on a task: it must not block.
+pub(crate) type Changed = Box<dyn Fn(&str) + Send + Sync>;
 
 struct Known {
     route: Arc<Route>,
@@ -43,6 +47,7 @@ impl Routes {
         name_servers: Arc<NameServers>,
         lookup_timeout: Duration,
         tasks: TaskTracker,
+        changed: Changed,
     ) -> Arc<Self> {
         Arc::new(Self {
             name_servers,
@@ -51,6 +56,7 @@ impl Routes {
             generation: AtomicU64::new(0),
             known: RwLock::default(),
             lookups: Mutex::default(),
+            changed,
         })
     }
 
@@ -119,7 +125,7 @@ impl Routes {
                 None => {
                     let topic: Arc<str> = topic.into();
                     // A task of its own: it ends also when everybody who asked goes away.
-                    let asking = self.tasks.spawn(Arc::clone(self).ask(Arc::clone(&topic)));
+                    let asking = self.tasks.spawn(Asking::new(self, &topic).ask());
                     let gone = |_| Err(Error::new(ErrorKind::Closed, "look up a route"));
                     let lookup = asking
                         .map(move |asked| asked.unwrap_or_else(gone))
@@ -137,29 +143,25 @@ impl Routes {
         })
     }
 
-    async fn ask(self: Arc<Self>, topic: Arc<str>) -> Result<Option<Arc<Route>>> {
-        let said = self
-            .name_servers
-            .route(&topic, Instant::now() + self.lookup_timeout)
-            .await;
-        let outcome = said.and_then(|body| match body {
-            None => Ok(None),
+    async fn ask(&self, topic: &Arc<str>) -> Result<Option<Arc<Route>>> {
+        let deadline = Instant::now() + self.lookup_timeout;
+        let found = match self.name_servers.route(topic, deadline).await? {
+            None => None,
             Some(body) => {
                 let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
-                let mut route = Route::new(&topic, body, generation).map_err(|error| {
+                let mut route = Route::new(topic, body, generation).map_err(|error| {
                     Error::new(ErrorKind::Protocol, "look up a route")
-                        .topic_of(&topic)
+                        .topic_of(topic)
                         .caused_by(error)
                 })?;
-                route.take_turns_from(self.turns(&topic));
-                Ok((!route.is_empty()).then(|| Arc::new(route)))
+                route.take_turns_from(self.turns(topic));
+                (!route.is_empty()).then(|| Arc::new(route))
             }
-        });
-        if let Ok(found) = &outcome {
-            self.note(&topic, found.as_ref());
+        };
+        if self.note(topic, found.as_ref()) {
+            (self.changed)(topic);
         }
-        self.lookups.lock().remove(&topic);
-        outcome
+        Ok(found)
     }
 
     /// The count of a topic's turns. It begins anywhere, so that many clients do not all begin with the same queue.
@@ -171,12 +173,14 @@ impl Routes {
         turns.unwrap_or_else(|| Arc::new(AtomicUsize::new(usize::from(rand::random::<u16>()))))
     }
 
-    fn note(&self, topic: &Arc<str>, found: Option<&Arc<Route>>) {
+    /// Notes what was found; true when that is another route than before.
+    fn note(&self, topic: &Arc<str>, found: Option<&Arc<Route>>) -> bool {
         let now = Instant::now();
         let mut known = self.known.write();
         match (found, known.get(topic)) {
             (Some(route), before) => {
-                if before.is_none_or(|before| !before.route.is_like(route)) {
+                let changed = before.is_none_or(|before| !before.route.is_like(route));
+                if changed {
                     info!(%topic, readable = route.readable.len(), writable = route.writable.len(), "route changed");
                 }
                 known.insert(
@@ -186,6 +190,7 @@ impl Routes {
                         confirmed: now,
                     },
                 );
+                return changed;
             }
             (None, Some(before)) if now - before.confirmed >= KEEP_FOR => {
                 warn!(%topic, "name servers have known no route for ten minutes; it is forgotten");
@@ -196,6 +201,32 @@ impl Routes {
             }
             (None, None) => debug!(%topic, "name servers know no route"),
         }
+        false
+    }
+}
+
+/// A look-up that is under way. It is over when its task is, however that ended.
+struct Asking {
+    routes: Arc<Routes>,
+    topic: Arc<str>,
+}
+
+impl Asking {
+    fn new(routes: &Arc<Routes>, topic: &Arc<str>) -> Self {
+        Self {
+            routes: Arc::clone(routes),
+            topic: Arc::clone(topic),
+        }
+    }
+
+    async fn ask(self) -> Result<Option<Arc<Route>>> {
+        self.routes.ask(&self.topic).await
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.routes.lookups.lock().remove(&self.topic);
     }
 }
 

@@ -8,17 +8,18 @@ use crate::protocol::DecodeError;
 use crate::protocol::message::MessageQueue;
 use crate::protocol::request::route::{Permission, RouteBody};
 
-/// More queues than this on one broker are not believed.
-const MAX_QUEUES: i32 = 65_535;
+/// More queues than this in one topic are not believed: a few bytes would make us hold many.
+const MAX_QUEUES: usize = 65_535;
 
 /// A topic's queues and brokers, as a name server said at one time.
 #[derive(Debug)]
 pub(crate) struct Route {
     /// Grows with every route that is looked up, over all topics.
     pub(crate) generation: u64,
-    /// The queues that can be sent to, in Java's order, by which a sharding key finds its queue: the topic's order configuration if
-    /// it has one, else by broker name and number. Only brokers with a master count.
+    /// The queues that can be sent to, in the order of [`choices`](Self::choices). Only brokers with a master count.
     pub(crate) writable: Vec<MessageQueue>,
+    /// The queues of the topic's order configuration, if it has one.
+    ordered: Option<Vec<MessageQueue>>,
     /// The queues that can be pulled from, by broker name and number.
     pub(crate) readable: Vec<MessageQueue>,
     /// Whose turn it is to be sent to; goes on over the topic's generations.
@@ -54,6 +55,7 @@ impl Route {
         let mut route = Self {
             generation,
             writable: Vec::new(),
+            ordered: None,
             readable: Vec::new(),
             turn: Arc::default(),
             brokers,
@@ -62,9 +64,13 @@ impl Route {
         route.readable = route.queues(topic, |data| {
             (Permission(data.perm).can_read()).then_some(data.read_queue_nums)
         })?;
-        route.writable = match route.body.order_topic_conf.as_deref() {
-            Some(conf) if !conf.is_empty() => ordered(topic, conf)?,
-            _ => route.queues(topic, |data| {
+        route.ordered = match route.body.order_topic_conf.as_deref() {
+            Some(conf) if !conf.is_empty() => Some(ordered(topic, conf)?),
+            _ => None,
+        };
+        route.writable = match &route.ordered {
+            Some(queues) => queues.clone(),
+            None => route.queues(topic, |data| {
                 Permission(data.perm)
                     .can_write()
                     .then_some(data.write_queue_nums)
@@ -77,6 +83,13 @@ impl Route {
                 .is_some_and(|addrs| addrs.contains_key(&Self::MASTER))
         });
         Ok(route)
+    }
+
+    /// The queues among which a sharding key finds its own, as Java lists them: the topic's order configuration if it has one, else
+    /// those that can be sent to, by broker name and number. The configuration counts as it stands, so that a key keeps its
+    /// queue while that queue's broker has no master.
+    pub(crate) fn choices(&self) -> &[MessageQueue] {
+        self.ordered.as_ref().unwrap_or(&self.writable)
     }
 
     /// Lets the turns go on where `turn` stands.
@@ -169,13 +182,14 @@ fn push_queues(
     broker_name: &Arc<str>,
     count: i32,
 ) -> Result<(), DecodeError> {
-    if !(0..=MAX_QUEUES).contains(&count) {
+    let room = MAX_QUEUES - queues.len();
+    if !usize::try_from(count).is_ok_and(|count| count <= room) {
         return Err(DecodeError::OutOfRange {
             what: "number of queues",
             offset: 0,
             value: i64::from(count),
             min: 0,
-            max: i64::from(MAX_QUEUES),
+            max: room as i64,
         });
     }
     queues.extend(
@@ -231,6 +245,7 @@ mod tests {
     fn queues_stand_in_java_s_order_and_only_where_they_can_be_used() {
         let route = Route::new(&"t".into(), body(), 1).unwrap();
         assert_eq!(names(&route.writable), ["a0", "b0"]);
+        assert_eq!(route.choices(), route.writable);
         assert_eq!(
             names(&route.readable),
             ["a0", "a1", "b0", "b1", "c0", "c1", "d0", "d1"]
@@ -239,10 +254,9 @@ mod tests {
             order_topic_conf: Some("b:2;a:1;d:1".into()),
             ..body()
         };
-        assert_eq!(
-            names(&Route::new(&"t".into(), ordered, 1).unwrap().writable),
-            ["b0", "b1", "a0"]
-        );
+        let route = Route::new(&"t".into(), ordered, 1).unwrap();
+        assert_eq!(names(&route.writable), ["b0", "b1", "a0"]);
+        assert_eq!(names(route.choices()), ["b0", "b1", "a0", "d0"]);
     }
 
     #[test]
@@ -279,6 +293,11 @@ mod tests {
         body.queue_datas[0].write_queue_nums = i32::MAX;
         assert!(Route::new(&"t".into(), body.clone(), 1).is_err());
         body.queue_datas[0].write_queue_nums = -1;
+        assert!(Route::new(&"t".into(), body.clone(), 1).is_err());
+        // Few bytes must not become many queues by being said often.
+        for queue in &mut body.queue_datas {
+            (queue.read_queue_nums, queue.write_queue_nums) = (65_535 / 2, 1);
+        }
         assert!(Route::new(&"t".into(), body, 1).is_err());
     }
 }

@@ -107,7 +107,8 @@ impl Connection {
         });
         let connection = Self { shared };
         inbound.connected(&connection);
-        tasks.spawn(task::run(stream, connection.clone(), inbound, shutdown));
+        let alive = task::Alive(connection.clone());
+        tasks.spawn(task::run(stream, alive, inbound, shutdown));
         connection
     }
 
@@ -190,6 +191,9 @@ impl Connection {
             return Ok(());
         }
         let mut state = self.shared.state.lock();
+        if let Some(cause) = state.pending.cause() {
+            return Err(CallError::Lost(cause.clone(), Delivery::No));
+        }
         if state.outbox.is_full() {
             return Err(CallError::Full);
         }

@@ -24,6 +24,8 @@ pub(crate) enum Cause {
     Idle,
     #[error("the client has been shut down")]
     Shutdown,
+    #[error("its task ended with its runtime, or by a panic")]
+    Abandoned,
 }
 
 impl From<io::Error> for Cause {

@@ -147,11 +147,11 @@ impl Pending {
                 continue;
             };
             if entry.deadline <= now {
-                let delivery = entry.delivery(written);
-                if delivery == Delivery::Unknown {
+                if entry.position < written {
                     self.silent += 1;
                 }
-                entry.finish(Err(CallError::TimedOut(delivery)), wakers);
+                // A request that is not written yet still will be.
+                entry.finish(Err(CallError::TimedOut(Delivery::Unknown)), wakers);
                 continue;
             }
             if entry.wake_at.is_some_and(|at| at <= now) {

@@ -160,16 +160,14 @@ impl Pool {
         let (sender, outcome) = watch::channel(None);
         slots.insert(Arc::clone(addr), Slot::Dialling(outcome.clone()));
         drop(slots);
-        let (pool, addr) = (Arc::clone(self), Arc::clone(addr));
-        self.tasks.spawn(async move {
-            let dialled = tokio::select! {
-                dialled = pool.dial(&addr) => dialled,
-                () = pool.shutdown.cancelled() => Err(Cause::Shutdown),
-            };
-            pool.finish(&addr, failures, &dialled);
-            // Nobody may wait any more.
-            let _ = sender.send(Some(dialled));
-        });
+        let attempt = Attempt {
+            pool: Arc::clone(self),
+            addr: Arc::clone(addr),
+            failures,
+            outcome: None,
+            sender,
+        };
+        self.tasks.spawn(attempt.run());
         Err(Wait::Outcome(outcome))
     }
 
@@ -207,6 +205,37 @@ impl Pool {
             }
         };
         self.slots.lock().insert(Arc::clone(addr), slot);
+    }
+}
+
+/// An attempt to connect. It has an outcome also when its task does not live to see one.
+struct Attempt {
+    pool: Arc<Pool>,
+    addr: Arc<str>,
+    failures: u32,
+    outcome: Option<Result<Connection, Cause>>,
+    sender: watch::Sender<Option<Result<Connection, Cause>>>,
+}
+
+impl Attempt {
+    async fn run(mut self) {
+        let dialled = tokio::select! {
+            dialled = self.pool.dial(&self.addr) => dialled,
+            () = self.pool.shutdown.cancelled() => Err(Cause::Shutdown),
+        };
+        self.outcome.replace(dialled);
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        let outcome = self.outcome.take().unwrap_or_else(|| {
+            let error = io::Error::other("the attempt ended with its runtime, or by a panic");
+            Err(Cause::Connect(Arc::new(error)))
+        });
+        self.pool.finish(&self.addr, self.failures, &outcome);
+        // Nobody may wait any more.
+        let _ = self.sender.send(Some(outcome));
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -17,6 +18,7 @@ use crate::environment::ByteStream;
 use crate::protocol::command::Command;
 use crate::protocol::frame;
 use crate::transport::error::Cause;
+use crate::transport::outbox::Outbox;
 
 /// The least and the most that one read asks for. An idle connection holds the least.
 const READ_LEAST: usize = 4 * 1024;
@@ -24,6 +26,10 @@ const READ_MOST: usize = 64 * 1024;
 
 /// Chunks that one write hands to the kernel.
 const WRITE_CHUNKS: usize = 16;
+
+/// After so many steps in a row the reader, or the writer, lets the others have theirs: with a peer that never stops it would use
+/// up what tokio lets a task do at once, and no deadline would come.
+const TURN: u32 = 32;
 
 /// The peer is given up after this many calls in a row without an answer, if nothing at all was heard from it for the time.
 const SILENT_CALLS: u32 = 3;
@@ -35,18 +41,29 @@ const STALLED_FOR: Duration = Duration::from_secs(30);
 /// Deadlines that fall into the same span are looked at together.
 const SPAN: Duration = Duration::from_millis(10);
 
+/// Ends its connection with the task that holds it, also when that ends before its first step: nobody may wait for a task that
+/// is gone.
+pub(super) struct Alive(pub(super) Connection);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.shared.end(&Cause::Abandoned);
+    }
+}
+
 pub(super) async fn run(
     stream: Box<dyn ByteStream>,
-    connection: Connection,
+    alive: Alive,
     inbound: Arc<dyn Inbound>,
     shutdown: CancellationToken,
 ) {
     let (reader, writer) = tokio::io::split(stream);
+    let connection = &alive.0;
     let shared = &*connection.shared;
     // Reading comes first, so that an answer that is there is seen before its deadline is.
     let cause = tokio::select! {
         biased;
-        cause = read(reader, &connection, &*inbound) => cause,
+        cause = read(reader, connection, &*inbound) => cause,
         cause = write(writer, shared) => cause,
         cause = watch(shared) => cause,
         () = shutdown.cancelled() => Cause::Shutdown,
@@ -67,6 +84,7 @@ async fn read(
     let mut buffer = BytesMut::new();
     let mut step = READ_LEAST;
     let (mut answers, mut requests, mut wakers) = (Vec::new(), Vec::new(), Vec::new());
+    let mut turn = Turn::default();
     loop {
         if buffer.capacity() - buffer.len() < READ_LEAST / 4 {
             // What is reserved follows what was received: doubling for a long frame, a step between frames.
@@ -92,6 +110,7 @@ async fn read(
         if let Some(error) = malformed {
             return Cause::Malformed(error);
         }
+        turn.step().await;
     }
 }
 
@@ -112,6 +131,7 @@ fn split_frames(
 
 async fn write(mut writer: impl AsyncWrite + Unpin, shared: &Shared) -> Cause {
     let mut chunks = VecDeque::new();
+    let mut turn = Turn::default();
     loop {
         {
             let mut state = shared.state.lock();
@@ -132,6 +152,27 @@ async fn write(mut writer: impl AsyncWrite + Unpin, shared: &Shared) -> Cause {
                 Ok(Err(error)) => return error.into(),
                 Err(_) => return Cause::Silent,
             }
+            turn.step().await;
+        }
+        // A socket has nothing to flush; a stream that buffers would keep the end of what was written.
+        match timeout(STALLED_FOR, writer.flush()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return error.into(),
+            Err(_) => return Cause::Silent,
+        }
+    }
+}
+
+/// Counts the steps of the reader or the writer.
+#[derive(Default)]
+struct Turn(u32);
+
+impl Turn {
+    async fn step(&mut self) {
+        self.0 += 1;
+        if self.0 == TURN {
+            self.0 = 0;
+            yield_now().await;
         }
     }
 }
@@ -207,12 +248,10 @@ impl Shared {
             return Err(Cause::Silent);
         }
         let idle_at = state.active + self.limits.idle;
-        if now >= idle_at && state.pending.is_empty() {
-            return Err(Cause::Idle);
-        }
         let next = match state.pending.due() {
             Some(due) => due.max(now + SPAN),
-            None => idle_at.max(now + SPAN),
+            None if now >= idle_at => return Err(Cause::Idle),
+            None => idle_at,
         };
         state.armed = Some(next);
         Ok(next)
@@ -224,6 +263,7 @@ impl Shared {
             let mut state = self.state.lock();
             let written = state.outbox.written();
             state.pending.poison(cause, written, &mut wakers);
+            state.outbox = Outbox::new(self.limits.outbox);
         }
         wakers.into_iter().for_each(Waker::wake);
         self.room.notify_waiters();

@@ -108,6 +108,24 @@ fn call(connection: &Connection, timeout: Duration) -> Call {
         .unwrap()
 }
 
+/// A connection over `stream`, in a task that ends with the test.
+fn spawn(stream: impl ByteStream + 'static) -> Connection {
+    let limits = Limits {
+        serialization: Serialization::Binary,
+        idle: 120 * SECOND,
+        outbox: 4096,
+    };
+    let (sender, _) = mpsc::unbounded_channel();
+    Connection::spawn(
+        Box::new(stream),
+        "peer:1".into(),
+        limits,
+        Arc::new(Seen(sender)),
+        &TaskTracker::new(),
+        CancellationToken::new(),
+    )
+}
+
 const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test(start_paused = true)]
@@ -318,4 +336,164 @@ async fn the_client_s_end_ends_the_task() {
     ));
     rig.tasks.close();
     rig.tasks.wait().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_timed_out_before_it_was_written_may_still_be_written() {
+    let mut rig = rig_with(Limits {
+        serialization: Serialization::Binary,
+        idle: 120 * SECOND,
+        outbox: 1024 * 1024,
+    });
+    let body = Bytes::from(vec![0; 200 * 1024]);
+    rig.connection.oneway(&Heartbeat, &body).unwrap();
+    let late = call(&rig.connection, SECOND);
+    let opaque = late.opaque;
+    assert!(matches!(
+        late.await,
+        Err(CallError::TimedOut(Delivery::Unknown))
+    ));
+    rig.peer.receive().await;
+    assert_eq!(rig.peer.receive().await.head.opaque, opaque);
+}
+
+#[test]
+fn a_runtime_that_ends_takes_no_call_with_it() {
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap()
+    };
+    for task_runs in [false, true] {
+        let first = runtime();
+        let (rig, waiting) = first.block_on(async {
+            let mut rig = rig();
+            let waiting = call(&rig.connection, SECOND);
+            if task_runs {
+                rig.peer.receive().await;
+            }
+            (rig, waiting)
+        });
+        drop(first);
+        let outcome =
+            runtime().block_on(async { tokio::time::timeout(5 * SECOND, waiting).await.unwrap() });
+        assert!(matches!(outcome, Err(CallError::Lost(..))), "{outcome:?}");
+        assert!(rig.connection.is_closed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_buffers_is_flushed() {
+    let (ours, theirs) = duplex(1024);
+    let connection = spawn(tokio::io::BufStream::new(ours));
+    let mut peer = Peer {
+        stream: theirs,
+        buffer: BytesMut::new(),
+    };
+    let waiting = call(&connection, SECOND);
+    let request = tokio::time::timeout(SECOND / 2, peer.receive()).await;
+    peer.answer(request.unwrap().head.opaque).await;
+    assert!(waiting.await.is_ok());
+}
+
+/// A peer that never stops: there is always an answer to read, or always room to write with something to write.
+struct Flood {
+    reads: bool,
+    connection: Arc<std::sync::OnceLock<Connection>>,
+}
+
+impl tokio::io::AsyncRead for Flood {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut tokio::io::ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        if !self.reads {
+            return Poll::Pending;
+        }
+        std::task::ready!(tokio::task::coop::poll_proceed(cx)).made_progress();
+        buffer.put_slice(&answer(-1));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl tokio::io::AsyncWrite for Flood {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        std::task::ready!(tokio::task::coop::poll_proceed(cx)).made_progress();
+        if let (false, Some(connection)) = (self.reads, self.connection.get()) {
+            let _ = connection.oneway(&Heartbeat, &Bytes::new());
+        }
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// In real time: a paused clock stands still while a task always has something to do.
+#[tokio::test]
+async fn deadlines_come_also_while_the_peer_never_stops() {
+    for reads in [false, true] {
+        let itself = Arc::new(std::sync::OnceLock::new());
+        let connection = spawn(Flood {
+            reads,
+            connection: Arc::clone(&itself),
+        });
+        assert!(itself.set(connection.clone()).is_ok());
+        let waiting = call(&connection, SECOND / 20);
+        let outcome = tokio::time::timeout(20 * SECOND, waiting).await;
+        assert!(
+            matches!(outcome, Ok(Err(CallError::TimedOut(Delivery::Unknown)))),
+            "reads: {reads}, {outcome:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outcome_that_nobody_takes_keeps_no_connection_open() {
+    let limits = Limits {
+        serialization: Serialization::Json,
+        idle: 2 * SECOND,
+        outbox: 4096,
+    };
+    let mut rig = rig_with(limits);
+    let untaken = call(&rig.connection, SECOND);
+    let opaque = rig.peer.receive().await.head.opaque;
+    rig.peer.answer(opaque).await;
+    tokio::time::sleep(10 * SECOND).await;
+    assert!(rig.connection.is_closed());
+    assert!(untaken.await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ended_connection_keeps_no_bytes_and_takes_none() {
+    let mut rig = rig();
+    let header = NotifyConsumerIdsChanged {
+        consumer_group: "g".into(),
+    };
+    let mut out = BytesMut::new();
+    let head = Head::request(NotifyConsumerIdsChanged::CODE, 5);
+    frame::encode_head(&mut out, Serialization::Json, &head, None, &header, 0).unwrap();
+    rig.peer.stream.write_all(&out).await.unwrap();
+    let request = rig.inbound.recv().await.unwrap();
+    let body = Bytes::from(vec![0; 200 * 1024]);
+    rig.connection.oneway(&Heartbeat, &body).unwrap();
+    drop(rig.peer);
+    rig.tasks.close();
+    rig.tasks.wait().await;
+    assert!(body.is_unique());
+    let code = ResponseCode::SUCCESS;
+    let refused = rig.connection.respond(&request, code, None, &body);
+    assert!(matches!(refused, Err(CallError::Lost(_, Delivery::No))));
 }

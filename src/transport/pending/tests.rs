@@ -121,7 +121,7 @@ fn an_answer_wakes_its_call_once_and_only_its_call() {
 }
 
 #[test]
-fn a_deadline_ends_the_call_and_tells_whether_it_was_written() {
+fn a_deadline_ends_the_call_and_only_a_written_one_makes_the_peer_silent() {
     let mut rig = Rig::new();
     let sent = rig
         .pending
@@ -141,7 +141,7 @@ fn a_deadline_ends_the_call_and_tells_whether_it_was_written() {
     ));
     assert!(matches!(
         rig.poll(unsent),
-        Poll::Ready(Err(CallError::TimedOut(Delivery::No)))
+        Poll::Ready(Err(CallError::TimedOut(Delivery::Unknown)))
     ));
     assert_eq!(rig.pending.due(), Some(rig.now + Duration::from_millis(20)));
     assert_eq!(rig.pending.silent(), 1);

@@ -19,6 +19,8 @@ struct Host {
     /// The peer hangs up as soon as it has accepted.
     hangs_up: bool,
     stalls: bool,
+    /// Attempts up to this number panic.
+    panics: u32,
 }
 
 #[async_trait]
@@ -26,6 +28,7 @@ impl Environment for Host {
     async fn connect(&self, _: &str) -> io::Result<Box<dyn ByteStream>> {
         let attempt = self.attempts.fetch_add(1, Ordering::SeqCst) + 1;
         tokio::time::sleep(Duration::from_millis(1)).await;
+        assert!(attempt > self.panics, "the test wants a panic here");
         if self.stalls {
             std::future::pending::<()>().await;
         }
@@ -149,4 +152,19 @@ async fn a_cancelled_caller_leaves_the_attempt_to_the_others() {
     assert!(pool.connect(&addr, within(1)).now_or_never().is_none());
     assert!(pool.connect(&addr, within(1)).await.is_ok());
     assert_eq!(host.attempts.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_panics_has_failed_like_any_other() {
+    let (host, pool) = pool(Host {
+        panics: 1,
+        ..Host::default()
+    });
+    let addr: Arc<str> = "a:1".into();
+    assert!(matches!(
+        pool.connect(&addr, within(1)).await,
+        Err(CallError::Lost(Cause::Connect(_), Delivery::No))
+    ));
+    assert!(pool.connect(&addr, within(1)).await.is_ok());
+    assert_eq!(host.attempts.load(Ordering::SeqCst), 2);
 }
