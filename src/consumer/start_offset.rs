@@ -87,17 +87,18 @@ mod tests {
 
     use super::*;
 
-    const TIME: ConsumeFromWhere =
-        ConsumeFromWhere::Timestamp(UNIX_EPOCH.checked_add(Duration::from_millis(1234)).unwrap());
-    const ALL: [ConsumeFromWhere; 3] = [
-        ConsumeFromWhere::LastOffset,
-        ConsumeFromWhere::FirstOffset,
-        TIME,
-    ];
+    fn all() -> [ConsumeFromWhere; 3] {
+        let time = ConsumeFromWhere::Timestamp(UNIX_EPOCH + Duration::from_millis(1234));
+        [
+            ConsumeFromWhere::LastOffset,
+            ConsumeFromWhere::FirstOffset,
+            time,
+        ]
+    }
 
     #[test]
     fn a_stored_offset_wins_over_everything() {
-        for from in ALL {
+        for from in all() {
             for origin in [Origin::Known, Origin::AddedLater] {
                 for retry in [false, true] {
                     for offset in [0, 7] {
@@ -112,14 +113,14 @@ mod tests {
     #[test]
     fn without_a_stored_offset_the_choice_decides() {
         for stored in [None, Some(-1)] {
-            let starts = ALL.map(|from| decide(from, Origin::Known, false, stored));
+            let starts = all().map(|from| decide(from, Origin::Known, false, stored));
             assert_eq!(starts, [Start::End, Start::Begin(0), Start::Time(1234)]);
         }
     }
 
     #[test]
     fn retry_topics_and_added_queues_begin_at_their_beginning() {
-        for from in ALL {
+        for from in all() {
             for origin in [Origin::Known, Origin::AddedLater] {
                 assert_eq!(decide(from, origin, true, None), Start::Begin(0));
             }
