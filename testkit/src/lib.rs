@@ -1,4 +1,60 @@
-//! A small RocketMQ name server and broker that run inside a test process.
+//! A small RocketMQ name server and broker that run inside a test process: no Java, no containers, a few milliseconds to start.
+//!
+//! They speak RocketMQ's remoting protocol as Apache's servers do, so any client works against them: `rocketmq-sdk`, Apache's
+//! Java client and admin tool, the Go client. What they answer - codes, remarks, corrected offsets, properties of stored messages -
+//! is what Apache RocketMQ 5.4.0 answers, compared with it.
+//!
+//! ```
+//! use std::time::Duration;
+//! use rocketmq_testkit::Cluster;
+//!
+//! # async fn example() -> std::io::Result<()> {
+//! let cluster = Cluster::builder().brokers(2).topic("orders", 4).start().await?;
+//!
+//! // Give this to any client: NAMESRV_ADDR, or `.name_server(addr)` of this project's builders.
+//! let addr = cluster.name_server_addr();
+//! # assert!(addr.starts_with("127.0.0.1:"));
+//!
+//! // Two hours pass for the brokers: whatever was delayed, retried or held is due.
+//! cluster.clock().advance(Duration::from_secs(7_200));
+//!
+//! // A crash, and the same broker again with everything that it had stored.
+//! let broker = cluster.broker("broker-a");
+//! broker.kill().await;
+//! broker.restart().await?;
+//!
+//! cluster.shutdown().await;
+//! # Ok(())
+//! # }
+//! # tokio::runtime::Runtime::new().unwrap().block_on(example()).unwrap();
+//! ```
+//!
+//! With [`ClusterBuilder::in_memory`] nothing leaves the process, and tests may pause tokio's time: clients connect by
+//! [`Cluster::environment`].
+//!
+//! # What it does
+//!
+//! Routes, topics and their creation by the first message, sending, pulling with tags and long polling, committed offsets, groups
+//! with notices to their members, messages sent back, delay levels, dead letters, and what Apache's `mqadmin` asks for topics,
+//! groups and progress. Batches, transactions, messages due at a given time, SQL92 and POP are refused, each with a code that says so.
+//!
+//! # Bounds
+//!
+//! Everything is kept in memory, and everything that a peer can make a node keep is bounded:
+//!
+//! | what | bound |
+//! |---|---|
+//! | messages of a broker | 256 MiB of stored bytes; the oldest go ([`ClusterBuilder::store_limit`]) |
+//! | body of a message | 4 MiB ([`ClusterBuilder::max_message`]) |
+//! | frame | 16 MiB |
+//! | connections of a node | 10,000 |
+//! | bytes waiting for a peer that does not read | 8 MiB, then its requests wait; 64 MiB or a minute, then its connection is closed |
+//! | held pulls of a broker | 100,000; one more is answered at once |
+//! | topics, groups | 100,000 each |
+//! | queues of a topic | 16,384 |
+//!
+//! Nodes listen on the loopback address, and there is no authentication: [`Listen::exposed_to_others`] is for those who want it
+//! otherwise. No request changes the configuration of a process.
 
 mod broker;
 mod clock;

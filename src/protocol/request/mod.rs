@@ -36,3 +36,6 @@ pub trait Request<'a>: Header<'a> {
     /// The request's code.
     const CODE: RequestCode;
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,7 @@ mod topics;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -84,6 +85,8 @@ impl Default for BrokerConfig {
 #[derive(Debug)]
 pub(crate) struct SharedBroker {
     clock: Clock,
+    /// Whether time passes for the broker: not while it is stopped.
+    running: AtomicBool,
     state: Mutex<Broker>,
     /// Wakes the task that waits for the next timer.
     timer_changed: Notify,
@@ -157,6 +160,7 @@ impl SharedBroker {
         };
         let service = Arc::new(Self {
             clock: clock.clone(),
+            running: AtomicBool::new(false),
             state: Mutex::new(broker),
             timer_changed: Notify::new(),
             topics_changed: watch::Sender::new(0),
@@ -206,8 +210,9 @@ impl SharedBroker {
         result
     }
 
-    /// Does what is due, again and again.
+    /// Does what is due, again and again, until the future is dropped.
     async fn run_timers(&self) {
+        let _running = Running::new(&self.running);
         loop {
             let next = self.with(|broker| {
                 broker.run_due();
@@ -227,10 +232,28 @@ impl SharedBroker {
     }
 }
 
+/// Sets a flag for as long as it lives.
+struct Running<'a>(&'a AtomicBool);
+
+impl<'a> Running<'a> {
+    fn new(flag: &'a AtomicBool) -> Self {
+        flag.store(true, Ordering::Release);
+        Self(flag)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
 impl Follower for SharedBroker {
     fn clock_turned(&self) {
-        self.with(Broker::run_due);
-        self.timer_changed.notify_one();
+        if self.running.load(Ordering::Acquire) {
+            self.with(Broker::run_due);
+            self.timer_changed.notify_one();
+        }
     }
 }
 

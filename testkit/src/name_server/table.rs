@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 use rocketmq_sdk::protocol::request::register_broker::TopicConfig;
 use rocketmq_sdk::protocol::request::route::{BrokerData, ClusterInfoBody, QueueData, RouteBody};
 
+/// How many broker names, and how many topics, a name server knows at most.
+const MAX_BROKERS: usize = 1_000;
+const MAX_TOPICS: usize = 100_000;
+
 /// Which brokers there are, and which topics they hold.
 #[derive(Debug, Default)]
 pub(super) struct Routes {
@@ -42,13 +46,17 @@ pub(super) struct Registration<'a> {
 }
 
 impl Routes {
-    /// Takes a registration. `false`: it has just one topic, as after a single change, but the broker is not known.
+    /// Takes a registration. `false`: it has just one topic, as after a single change, but the broker is not known; or there are
+    /// too many brokers or topics.
     pub(super) fn register(&mut self, registration: Registration<'_>) -> bool {
         let new = self
             .brokers
             .get(registration.broker)
             .is_none_or(|broker| !broker.members.contains_key(&registration.broker_id));
-        if new && registration.topics.len() == 1 {
+        let too_many = !self.brokers.contains_key(registration.broker)
+            && self.brokers.len() >= MAX_BROKERS
+            || self.topics.len() + registration.topics.len() > 2 * MAX_TOPICS;
+        if too_many || new && registration.topics.len() == 1 {
             return false;
         }
         let broker = self

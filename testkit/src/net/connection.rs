@@ -150,6 +150,7 @@ impl<S: Stream> Connection<S> {
 
     /// Writes what waits, then ends the stream.
     async fn finish(&mut self) -> io::Result<()> {
+        self.peer.take_pushed(&mut self.out);
         let rest = async {
             while !self.out.is_empty() {
                 self.out.write_some(&mut self.writer).await?;

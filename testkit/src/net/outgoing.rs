@@ -153,6 +153,7 @@ impl Outgoing {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use tokio::io::AsyncReadExt;
 
     use super::*;
@@ -162,38 +163,29 @@ mod tests {
         out.parts.iter().flatten().copied().collect()
     }
 
-    #[test]
-    fn what_comes_behind_a_mark_can_be_taken_off() {
-        let small = Bytes::from_static(b"abc");
-        let large = Bytes::from(vec![b'L'; 2000]);
-        for before in [
-            vec![],
-            vec![&small],
-            vec![&large],
-            vec![&small, &large, &small],
-        ] {
-            for after in [
-                vec![],
-                vec![&small],
-                vec![&large],
-                vec![&small, &large, &small],
-            ] {
-                let mut out = Outgoing::default();
-                before.iter().for_each(|part| out.put(part));
-                let mark = out.mark();
-                after.iter().for_each(|part| out.put(part));
-                let mut off = out.split_off(mark);
-                let lens = (out.len(), off.len());
-                let expected = |parts: &[&Bytes]| {
-                    parts
-                        .iter()
-                        .flat_map(|part| part.to_vec())
-                        .collect::<Vec<_>>()
-                };
-                assert_eq!(bytes(&mut out), expected(&before));
-                assert_eq!(bytes(&mut off), expected(&after));
-                assert_eq!(lens, (expected(&before).len(), expected(&after).len()));
-            }
+    fn part() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..40),
+            (any::<u8>(), KEEP_APART - 2..KEEP_APART + 2).prop_map(|(byte, len)| vec![byte; len]),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_comes_behind_a_mark_can_be_taken_off(
+            before in proptest::collection::vec(part(), 0..6),
+            after in proptest::collection::vec(part(), 0..6),
+        ) {
+            let mut out = Outgoing::default();
+            before.iter().for_each(|part| out.put(&part.clone().into()));
+            let mark = out.mark();
+            after.iter().for_each(|part| out.put(&part.clone().into()));
+            let mut off = out.split_off(mark);
+            let lens = (out.len(), off.len());
+            let (before, after) = (before.concat(), after.concat());
+            prop_assert_eq!(lens, (before.len(), after.len()));
+            prop_assert_eq!(bytes(&mut out), before);
+            prop_assert_eq!(bytes(&mut off), after);
         }
     }
 

@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use proptest::prelude::*;
 use rocketmq_sdk::protocol::message::{SysFlag, Text};
 
 use super::*;
@@ -132,4 +133,53 @@ fn a_time_between_two_messages_means_either() {
     }
     let empty = store.queue("t", 1);
     assert_eq!(store.offset_at(empty, 5, Boundary::Lower), 0);
+}
+
+proptest! {
+    /// Against a store that keeps everything: what is there is what that has, and what is gone is the oldest.
+    #[test]
+    fn holds_the_newest_messages_at_their_offsets(
+        steps in proptest::collection::vec((0_usize..4, 0_usize..300, 0_usize..40), 1..200),
+        limit in 0_usize..8_000,
+    ) {
+        let mut store = Store::new(limit);
+        let mut all: [Vec<(i64, Vec<u8>)>; 4] = Default::default();
+        let (mut held, mut end) = (VecDeque::new(), 0);
+        for (at, (number, length, delete)) in steps.into_iter().enumerate() {
+            let topic = format!("t{number}");
+            if delete == 0 {
+                store.delete_topic(&topic);
+                all[number].clear();
+            }
+            let body = vec![at as u8; length];
+            let mut new = message(&body, at as i64);
+            let queue = store.queue(&topic, 0);
+            let appended = store.append(queue, &mut new, at as i32).unwrap();
+            prop_assert_eq!(appended.position, end);
+            prop_assert_eq!(appended.queue_offset, all[number].len() as i64);
+            held.push_back((end, new.encoded_len()));
+            end += new.encoded_len() as i64;
+            all[number].push((appended.position, body));
+            while held.len() > 1 && held.iter().map(|(_, size)| size).sum::<usize>() > limit {
+                held.pop_front();
+            }
+            prop_assert_eq!(store.len(), held.len());
+            let oldest = held[0].0;
+            for (number, messages) in all.iter().enumerate() {
+                let Some(queue) = store.find_queue(&format!("t{number}"), 0) else {
+                    continue;
+                };
+                let gone = messages.iter().filter(|(position, _)| *position < oldest).count();
+                prop_assert_eq!(store.min_offset(queue), gone as i64);
+                prop_assert_eq!(store.max_offset(queue), messages.len() as i64);
+                let found = decoded(&store, queue, gone as i64);
+                prop_assert_eq!(found.len(), messages.len() - gone);
+                for (found, (position, body)) in found.iter().zip(&messages[gone..]) {
+                    prop_assert_eq!(found.physical_offset, *position);
+                    prop_assert_eq!(&found.body[..], &body[..]);
+                    prop_assert!(store.at(*position).is_some());
+                }
+            }
+        }
+    }
 }

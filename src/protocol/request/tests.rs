@@ -1,0 +1,94 @@
+//! Round trips of headers, with every field set.
+
+use bytes::BytesMut;
+
+use super::connections::{GetConsumerConnections, GetProducerConnections};
+use super::consume_stats::GetConsumeStats;
+use super::create_topic::CreateTopic;
+use super::delete_topic::{DeleteTopicInBroker, DeleteTopicInNameServer};
+use super::kv_config::{DeleteKvConfig, GetKvConfig, PutKvConfig};
+use super::send_message::SendMessage;
+use super::send_message_v1::SendMessageV1;
+use super::subscription_group::{DeleteGroup, GetGroup};
+use super::topic_configs::GetTopicConfig;
+use super::topic_consumers::GetTopicConsumers;
+use super::topic_stats::GetTopicStats;
+use super::view_message::ViewMessage;
+use super::*;
+use crate::protocol::command::{Head, Serialization};
+use crate::protocol::frame;
+
+/// Writes each header in both serialisations, and reads it back.
+macro_rules! round_trips {
+    ($($header:expr,)*) => {$(
+        for serialization in [Serialization::Binary, Serialization::Json] {
+            let header = $header;
+            let command = written(&header, serialization);
+            assert_eq!(command.header(), Ok(header));
+        }
+    )*};
+}
+
+fn written<'a, R: Request<'a>>(
+    header: &R,
+    serialization: Serialization,
+) -> crate::protocol::command::Command {
+    let mut stream = BytesMut::new();
+    let head = Head::request(R::CODE, 1);
+    frame::encode_head(&mut stream, serialization, &head, None, header, 0).unwrap();
+    frame::decode(&mut stream).unwrap().unwrap()
+}
+
+fn long() -> SendMessageV1<'static> {
+    SendMessageV1 {
+        producer_group: "g".into(),
+        topic: "t".into(),
+        default_topic: "d".into(),
+        default_topic_queue_nums: 1,
+        queue_id: 2,
+        sys_flag: 3,
+        born_timestamp: 4,
+        flag: 5,
+        properties: Some("k\u{1}v\u{2}".into()),
+        reconsume_times: Some(6),
+        unit_mode: Some(true),
+        max_reconsume_times: Some(7),
+        batch: Some(false),
+        broker_name: Some("b".into()),
+    }
+}
+
+#[test]
+fn headers_come_back_as_they_were() {
+    let bname = || Some("b".into());
+    round_trips! {
+        PutKvConfig { namespace: "n".into(), key: "k".into(), value: "v".into() },
+        GetKvConfig { namespace: "n".into(), key: "k".into() },
+        DeleteKvConfig { namespace: "n".into(), key: "k".into() },
+        DeleteTopicInBroker { topic: "t".into() },
+        DeleteTopicInNameServer { topic: "t".into(), cluster_name: Some("c".into()) },
+        GetTopicConfig { topic: "t".into(), broker_name: bname() },
+        GetTopicConsumers { topic: "t".into(), broker_name: bname() },
+        GetTopicStats { topic: "t".into(), broker_name: bname() },
+        GetConsumeStats { consumer_group: "g".into(), topic: Some("t".into()), broker_name: bname() },
+        GetConsumerConnections { consumer_group: "g".into(), broker_name: bname() },
+        GetProducerConnections { producer_group: "g".into(), broker_name: bname() },
+        GetGroup { group: "g".into(), broker_name: bname() },
+        DeleteGroup { group_name: "g".into(), clean_offset: Some(true) },
+        ViewMessage { offset: 9, topic: Some("t".into()), broker_name: bname() },
+        CreateTopic {
+            topic: "t".into(),
+            default_topic: "d".into(),
+            read_queue_nums: 1,
+            write_queue_nums: 2,
+            perm: 6,
+            topic_filter_type: "SINGLE_TAG".into(),
+            topic_sys_flag: Some(3),
+            order: true,
+            attributes: Some("+a=b".into()),
+            broker_name: bname(),
+        },
+        long(),
+        SendMessage::from(long()),
+    }
+}
