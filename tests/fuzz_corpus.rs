@@ -51,8 +51,10 @@ fn every_input_of_the_corpus_passes() {
 
 /// The names of what is in `folder`, in order.
 fn names_in(folder: &Path) -> Vec<OsString> {
-    let entries = fs::read_dir(folder).unwrap();
-    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+    let entries = fs::read_dir(folder).expect("a folder of the corpus");
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.expect("an entry").file_name())
+        .collect();
     names.sort();
     names
 }

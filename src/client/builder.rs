@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -70,76 +71,103 @@ impl ClientBuilder {
     /// # Cancel safety
     /// Dropping the future leaves nothing behind.
     pub async fn start(self) -> Result<Client> {
+        self.config.check()?;
+        let ip = self.ip().await;
         let Self {
             config,
             environment,
         } = self;
-        config.check()?;
-        let ip = match config.client_ip {
-            Some(ip) => ip,
-            None => {
-                // The host's name has to be looked up, which may take as long as connecting.
-                let asked = environment.local_ip(&config.name_servers[0]);
-                let ip = timeout(config.connect_timeout, asked).await;
-                ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
-            }
-        };
         let mut random = StdRng::seed_from_u64(environment.seed());
         let id: Arc<str> = identity(ip, &config.instance_name, &mut random).into();
         info!(client = %id, name_servers = ?config.name_servers, "client started");
         let (requests, queue) = inbound::queue();
         let shutdown = CancellationToken::new();
-        let inner = Arc::new_cyclic(|inner: &Weak<Inner>| {
-            let task_tracker = TaskTracker::new();
-            let limits = Limits {
-                serialization: config.serialization,
-                idle: config.idle_timeout,
-                outbox: OUTBOX,
-            };
-            let pool = Pool::new(
-                Arc::clone(&environment),
-                limits,
-                config.connect_timeout,
-                Arc::new(ClientInbound::new(inner.clone(), requests)),
-                task_tracker.clone(),
-                shutdown.clone(),
-            );
-            let first = usize::from(random.random::<u16>());
-            let name_servers = NameServers::new(&config.name_servers, first, Arc::clone(&pool));
-            let routes = Routes::new(
-                Arc::clone(&name_servers),
-                config.request_timeout,
-                task_tracker.clone(),
-                {
-                    let inner = inner.clone();
-                    Box::new(move |topic| {
-                        if let Some(inner) = inner.upgrade() {
-                            inner.route_changed(topic);
-                        }
-                    })
-                },
-            );
-            Inner {
-                id,
-                ids: UniqueIdGenerator::new(ip, process::id() as u16, random.next_u32()),
-                environment,
-                name_servers,
-                routes,
-                rpc: Rpc::new(pool),
-                budget: Budget::new(config.max_buffered_bytes),
-                registry: Registry::default(),
-                heartbeats: Heartbeats::default(),
-                tasks: task_tracker,
-                shutdown: shutdown.clone(),
-                config,
-            }
-        });
+        let parts = Parts {
+            config,
+            environment,
+            ip,
+            random,
+            id,
+            requests,
+            shutdown: shutdown.clone(),
+        };
+        let inner = Arc::new_cyclic(|inner| Inner::assemble(inner, parts));
         let client = Client {
             inner,
             _ends: Arc::new(shutdown.drop_guard()),
         };
         tasks::start(&client, queue);
         Ok(client)
+    }
+
+    /// The address that stands in the client's identity.
+    async fn ip(&self) -> IpAddr {
+        if let Some(ip) = self.config.client_ip {
+            return ip;
+        }
+        // The host's name has to be looked up, which may take as long as connecting.
+        let asked = self.environment.local_ip(&self.config.name_servers[0]);
+        let ip = timeout(self.config.connect_timeout, asked).await;
+        ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+    }
+}
+
+/// What a client is made of.
+struct Parts {
+    config: ClientConfig,
+    environment: Arc<dyn Environment>,
+    ip: IpAddr,
+    random: StdRng,
+    id: Arc<str>,
+    requests: mpsc::Sender<inbound::Request>,
+    shutdown: CancellationToken,
+}
+
+impl Inner {
+    fn assemble(inner: &Weak<Self>, mut parts: Parts) -> Self {
+        let tasks = TaskTracker::new();
+        let config = parts.config;
+        let limits = Limits {
+            serialization: config.serialization,
+            idle: config.idle_timeout,
+            outbox: OUTBOX,
+        };
+        let pool = Pool::new(
+            Arc::clone(&parts.environment),
+            limits,
+            config.connect_timeout,
+            Arc::new(ClientInbound::new(inner.clone(), parts.requests)),
+            tasks.clone(),
+            parts.shutdown.clone(),
+        );
+        let first = usize::from(parts.random.random::<u16>());
+        let name_servers = NameServers::new(&config.name_servers, first, Arc::clone(&pool));
+        let told = inner.clone();
+        let tell = Box::new(move |topic: &str| {
+            if let Some(inner) = told.upgrade() {
+                inner.route_changed(topic);
+            }
+        });
+        let routes = Routes::new(
+            Arc::clone(&name_servers),
+            config.request_timeout,
+            tasks.clone(),
+            tell,
+        );
+        Self {
+            id: parts.id,
+            ids: UniqueIdGenerator::new(parts.ip, process::id() as u16, parts.random.next_u32()),
+            environment: parts.environment,
+            name_servers,
+            routes,
+            rpc: Rpc::new(pool),
+            budget: Budget::new(config.max_buffered_bytes),
+            registry: Registry::default(),
+            heartbeats: Heartbeats::default(),
+            tasks,
+            shutdown: parts.shutdown,
+            config,
+        }
     }
 }
 

@@ -30,12 +30,13 @@ const BROKER: &str = "broker:10911";
 const SILENCE: ResponseCode = ResponseCode(-77);
 
 type Answer = (ResponseCode, Vec<u8>);
+type Host = dyn Fn(&Command) -> Answer + Send + Sync;
 
 /// The world of one test: what every address answers, and what it was asked.
 #[derive(Default)]
 struct World {
     /// Answers by address; an address without one refuses connections.
-    hosts: Mutex<HashMap<String, Arc<dyn Fn(&Command) -> Answer + Send + Sync>>>,
+    hosts: Mutex<HashMap<String, Arc<Host>>>,
     asked: Mutex<Vec<(String, RequestCode, Bytes)>>,
     /// Lets the test write on the newest connection of an address.
     open: Mutex<HashMap<String, mpsc::UnboundedSender<BytesMut>>>,
@@ -84,7 +85,7 @@ impl Environment for Door {
 async fn serve(
     world: Arc<World>,
     addr: String,
-    host: Arc<dyn Fn(&Command) -> Answer + Send + Sync>,
+    host: Arc<Host>,
     mut stream: DuplexStream,
     mut to_write: mpsc::UnboundedReceiver<BytesMut>,
 ) {

@@ -191,6 +191,7 @@ impl Pending {
         self.silent
     }
 
+    #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

@@ -36,11 +36,7 @@ fn send(
     let queues = topic.queues();
     let name = topic.name.clone();
     if request.queue_id >= queues {
-        let remark = format!(
-            "request queueId[{}] is illegal, topic {} has {queues} queues. Producer: {}",
-            request.queue_id, request.topic, call.peer.addr
-        );
-        return Err(Refusal::new(ResponseCode::INVALID_PARAMETER, remark));
+        return Err(no_such_queue(request, queues, call));
     }
     let raw = request.properties.as_deref().unwrap_or_default();
     let seen = Seen::in_properties(raw);
@@ -87,6 +83,14 @@ fn send(
         trace_on: Some(true),
     });
     Ok(())
+}
+
+fn no_such_queue(request: &SendMessage<'_>, queues: i32, call: &Call<'_>) -> Refusal {
+    let remark = format!(
+        "request queueId[{}] is illegal, topic {} has {queues} queues. Producer: {}",
+        request.queue_id, request.topic, call.peer.addr
+    );
+    Refusal::new(ResponseCode::INVALID_PARAMETER, remark)
 }
 
 /// What a message's properties say to the broker.
