@@ -116,7 +116,8 @@ impl DefaultProducerBuilder {
     }
 
     /// Topics that will be sent to. Their routes are looked up by [`start`](Self::start), and their brokers know the producer
-    /// from then on; others follow when the first message is sent to them. A topic need not exist.
+    /// from then on; those of other topics hear of it when they are connected to, or with the next heartbeat. A topic need
+    /// not exist.
     pub fn topics<T: Into<Arc<str>>>(mut self, topics: impl IntoIterator<Item = T>) -> Self {
         self.topics.extend(topics.into_iter().map(Into::into));
         self

@@ -15,7 +15,7 @@ use futures::stream::FuturesUnordered;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::error;
 
@@ -63,19 +63,28 @@ pub(super) struct Driver {
     messages: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     runtime: Handle,
+    ended: CancellationToken,
 }
 
 impl Driver {
     /// Starts the task. It ends with `stop`, or when the producer is gone and everything accepted is done.
     pub(super) fn start(client: &Client, stop: CancellationToken) -> Self {
         let (accepted, queue) = mpsc::unbounded_channel();
-        client.spawn("accepted sends of a producer", run(queue, stop));
+        let ended = CancellationToken::new();
+        let task = run(ended.clone().drop_guard(), queue, stop);
+        client.spawn("accepted sends of a producer", task);
         Self {
             accepted,
             messages: Arc::new(Semaphore::new(MAX_MESSAGES)),
             bytes: Arc::new(Semaphore::new(MAX_BYTES)),
             runtime: Handle::current(),
+            ended,
         }
+    }
+
+    /// Resolves when the task has ended, and everything that it held was reported.
+    pub(super) async fn ended(&self) {
+        self.ended.cancelled().await;
     }
 
     /// Accepts a message that was admitted, as soon as there is room.
@@ -240,25 +249,23 @@ impl fmt::Debug for Driver {
     }
 }
 
-async fn run(mut queue: mpsc::UnboundedReceiver<Accepted>, stop: CancellationToken) {
-    let mut stopped = pin!(stop.cancelled());
+async fn run(ended: DropGuard, queue: mpsc::UnboundedReceiver<Accepted>, stop: CancellationToken) {
+    // In this order, since the last is dropped first: what is left then reports that the producer has ended.
+    let _ended = ended;
+    let mut queue = queue;
     let mut running = FuturesUnordered::new();
     let mut batch = Vec::new();
+    let mut stopped = pin!(stop.cancelled());
     let mut open = true;
     while open || !running.is_empty() {
         tokio::select! {
             biased;
-            () = &mut stopped => break,
+            () = &mut stopped => return,
             Some(()) = running.next(), if !running.is_empty() => {}
             count = queue.recv_many(&mut batch, BATCH), if open => {
                 open = count > 0;
                 running.extend(batch.drain(..));
             }
         }
-    }
-    // What is left reports that the producer has ended.
-    queue.close();
-    while let Ok(accepted) = queue.try_recv() {
-        drop(accepted);
     }
 }

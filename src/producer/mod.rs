@@ -30,7 +30,7 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::client::{Client, Registration};
 use crate::error::Result;
@@ -46,8 +46,8 @@ pub use send::SendFuture;
 /// What errors call a send.
 const OPERATION: &str = "send";
 
-/// How long brokers have to answer that the producer is gone.
-const UNREGISTER_WITHIN: Duration = Duration::from_secs(1);
+/// How long callbacks have to return, and brokers to answer that the producer is gone.
+const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Sends messages.
 ///
@@ -266,10 +266,12 @@ impl DefaultProducer {
         };
         let unfinished = if drained { 0 } else { shared.in_flight.len() };
         shared.stop.cancel();
-        shared
-            .registration
-            .unregister(Instant::now() + UNREGISTER_WITHIN)
-            .await;
+        let deadline = Instant::now() + LEAVE_WITHIN;
+        // Only a callback that blocks can hold this up.
+        if timeout_at(deadline, shared.driver.ended()).await.is_err() {
+            warn!(group = %shared.settings.group, "a send callback blocks the end of its producer");
+        }
+        shared.registration.unregister(deadline).await;
         if shared.owns_client {
             shared.client.shutdown().await;
         }
@@ -300,9 +302,7 @@ impl Drop for Shared {
         // Dropping the registration in that task also ends a client that nobody else holds.
         let registration = Arc::clone(&self.registration);
         self.runtime.spawn(async move {
-            registration
-                .unregister(Instant::now() + UNREGISTER_WITHIN)
-                .await;
+            registration.unregister(Instant::now() + LEAVE_WITHIN).await;
         });
     }
 }

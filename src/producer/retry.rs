@@ -14,9 +14,10 @@ const LEAST_SHARE: Duration = Duration::from_secs(1);
 /// What stands for a timeout that the clock cannot reach.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// The pause before the same broker is tried again doubles from the first to the last.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LAST_PAUSE: Duration = Duration::from_millis(500);
+/// The pause before the same broker is tried again triples from the first to the last. A broker calls itself busy when messages
+/// waited in it for 200 ms: little is won by asking again before that time is over.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LAST_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a failed attempt says about the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,8 +176,8 @@ impl Budget {
 
 /// The pause after `made` attempts, with up to a quarter more by chance.
 fn pause(made: u32, chance: f64) -> Duration {
-    let doublings = made.saturating_sub(1).min(10);
-    let pause = (FIRST_PAUSE * 2_u32.pow(doublings)).min(LAST_PAUSE);
+    let steps = made.saturating_sub(1).min(10);
+    let pause = (FIRST_PAUSE * 3_u32.pow(steps)).min(LAST_PAUSE);
     pause.mul_f64(1.0 + chance.clamp(0.0, 1.0) / 4.0)
 }
 

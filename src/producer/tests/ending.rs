@@ -117,6 +117,29 @@ async fn what_is_not_done_in_time_is_counted_and_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn on_a_shared_client_too_the_outcome_is_there_when_the_shutdown_returns() {
+    let world = World::with_brokers(&["a"]);
+    let first = world.warm_producer().await;
+    let shared = DefaultProducer::builder("h").client(&first.shared.client);
+    let producer = shared.start().await.unwrap();
+    world.broker("a", |_| Reply::Silence);
+    let (reports, mut reported) = mpsc::unbounded_channel();
+    for _ in 0..200 {
+        let reports = reports.clone();
+        producer.send_callback(Message::new("t", "x"), move |outcome| {
+            reports.send(outcome).unwrap();
+        });
+    }
+    let report = producer.shutdown_within(Duration::ZERO).await.unwrap();
+    assert_eq!(report.unfinished(), 200);
+    for _ in 0..200 {
+        let error = reported.try_recv().unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Closed);
+    }
+    first.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_shutdown_that_is_dropped_is_taken_up_by_the_next() {
     let world = World::with_brokers(&["a"]);
     let producer = world.warm_producer().await;
