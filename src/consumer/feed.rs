@@ -230,8 +230,7 @@ impl Assigned {
         } = messages;
         reservation.settle(bytes);
         pace.expected = bytes.clamp(LEAST_BYTES, MAX_BYTES);
-        let now = Instant::now();
-        let put = self.with_ring(|ring| ring.put(messages, next, reservation, now));
+        let put = self.with_ring(|ring| ring.put(messages, next, reservation));
         match put {
             Some(Err(error)) => {
                 error!(queue = %self.queue(), %error, "messages come out of order; they are pulled again");
@@ -239,7 +238,7 @@ impl Assigned {
             }
             Some(Ok(())) | None => {
                 self.recovered(pace);
-                group.offer(self, now);
+                group.offer(self, Instant::now());
                 Next::Pull
             }
         }

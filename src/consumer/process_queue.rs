@@ -37,13 +37,6 @@ pub(crate) struct Ticket {
     places: Range<u64>,
 }
 
-impl Ticket {
-    /// How many messages were taken out.
-    pub(crate) fn len(&self) -> usize {
-        (self.places.end - self.places.start) as usize
-    }
-}
-
 /// A batch whose offsets do not ascend, or begin before the ring's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("offset {found} where {expected} or a later one was expected")]
@@ -86,7 +79,6 @@ struct Entry {
 #[derive(Debug)]
 struct Batch {
     unfinished: usize,
-    received: Instant,
     reservation: Option<Reservation>,
 }
 
@@ -135,11 +127,6 @@ impl ProcessQueue {
         self.untaken < self.end() || self.again.front().is_some_and(|(due, _)| *due <= now)
     }
 
-    /// When the batch came to which the smallest unfinished message belongs.
-    pub(crate) fn oldest(&self) -> Option<Instant> {
-        self.batches.front().map(|batch| batch.received)
-    }
-
     /// Which limit keeps the source from being asked for more, if one does.
     pub(crate) fn full(&self, limits: &Limits) -> Option<Full> {
         let offset = |entry: Option<&Entry>| entry.map_or(0, |entry| entry.offset);
@@ -166,7 +153,6 @@ impl ProcessQueue {
         messages: Vec<MessageExt>,
         next: i64,
         reservation: Reservation,
-        now: Instant,
     ) -> Result<(), OutOfOrder> {
         let behind = in_order(self.position, &messages)?;
         if self.closed {
@@ -181,7 +167,6 @@ impl ProcessQueue {
         self.bytes += reservation.bytes();
         self.batches.push_back(Batch {
             unfinished: messages.len(),
-            received: now,
             reservation: Some(reservation),
         });
         self.entries

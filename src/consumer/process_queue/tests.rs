@@ -45,9 +45,7 @@ impl Fixture {
             .map(|offset| sample::message("t", *offset))
             .collect();
         let reservation = self.reservation(1024);
-        self.queue
-            .put(messages, next, reservation, self.now)
-            .unwrap();
+        self.queue.put(messages, next, reservation).unwrap();
     }
 
     fn take(&mut self, max: usize) -> (Ticket, Vec<i64>) {
@@ -84,7 +82,7 @@ fn the_safe_offset_is_that_of_the_smallest_unfinished_message() {
         (fixture.queue.safe_offset(), fixture.queue.unfinished()),
         (20, 0)
     );
-    assert_eq!((fixture.queue.oldest(), fixture.queue.running()), (None, 0));
+    assert_eq!(fixture.queue.running(), 0);
 }
 
 #[test]
@@ -136,7 +134,7 @@ fn a_closed_queue_gives_nothing_out_and_stays_before_what_is_left() {
     let reservation = fixture.reservation(1024);
     fixture
         .queue
-        .put(vec![sample::message("t", 9)], 10, reservation, fixture.now)
+        .put(vec![sample::message("t", 9)], 10, reservation)
         .unwrap();
     assert_eq!(fixture.queue.unfinished(), 2);
     fixture.queue.finish(&first, 0..1);
@@ -176,10 +174,7 @@ fn messages_out_of_order_are_refused_and_leave_no_trace() {
             .map(|offset| sample::message("t", *offset))
             .collect();
         let reservation = fixture.reservation(1024);
-        fixture
-            .queue
-            .put(messages, 9, reservation, fixture.now)
-            .unwrap_err();
+        fixture.queue.put(messages, 9, reservation).unwrap_err();
         assert_eq!(
             (fixture.queue.position(), fixture.queue.unfinished()),
             (3, 0)

@@ -14,13 +14,16 @@ use crate::message::{Message, MessageQueue};
 use crate::producer::{DefaultProducer, SendResult};
 use crate::protocol::code::ResponseCode;
 
+/// What a callback is told.
+type Outcome = Result<SendResult, Error>;
+
 /// A callback whose outcomes can be waited for.
 fn reports() -> (
-    impl Fn() -> Box<dyn FnOnce(Result<SendResult, Error>) + Send>,
-    mpsc::UnboundedReceiver<Result<SendResult, Error>>,
+    impl Fn() -> Box<dyn FnOnce(Outcome) + Send>,
+    mpsc::UnboundedReceiver<Outcome>,
 ) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    let report = move || -> Box<dyn FnOnce(Result<SendResult, Error>) + Send> {
+    let report = move || -> Box<dyn FnOnce(Outcome) + Send> {
         let sender = sender.clone();
         Box::new(move |outcome| sender.send(outcome).unwrap())
     };
