@@ -1,6 +1,6 @@
 //! Header fields: typed headers to text pairs and back, without a map between.
 //!
-//! A typed header writes its fields straight into the frame, and is read by one walk over the received bytes. The [`header!`]
+//! A typed header writes its fields straight into the frame, and is read by one walk over the received bytes. The `header!`
 //! macro derives both directions from one list of names, so that what the client encodes is what the testkit decodes.
 
 use std::borrow::Cow;
