@@ -7,6 +7,10 @@ use rocketmq_sdk::{ConsumeFromWhere, ConsumeStatus, Message, PushConsumer};
 use crate::received::{Received, numbered};
 use crate::target::Target;
 
+/// What 4.9 brokers do: they know no `setZeroIfNotFound`.
+const ZERO_FOR_A_NEW_GROUP: &str =
+    "a 4.9 broker answers 0 for a new group of a topic whose first message is in memory";
+
 async fn send(target: &Target, topic: &str, prefix: &str, count: usize) {
     let producer = target.producer().await;
     for at in 0..count {
@@ -103,7 +107,7 @@ async fn a_of_01_from_the_first_offset_the_backlog_comes() {
 async fn a_of_02_from_the_last_offset_only_what_is_new_comes() {
     let target = Target::shared().await;
     if target.is_apache_4() {
-        println!("skipped: a 4.9 broker answers 0 for a new group of a small topic");
+        target.skip(ZERO_FOR_A_NEW_GROUP);
         return;
     }
     let topic = target.topic("last", 2).await;
@@ -156,7 +160,7 @@ async fn received_nothing_old(target: &Target, topic: &str, received: &Received)
 async fn a_of_03_from_a_time_on_what_came_after_it_comes() {
     let target = Target::shared().await;
     if target.is_apache_4() {
-        println!("skipped: a 4.9 broker answers 0 for a new group of a small topic");
+        target.skip(ZERO_FOR_A_NEW_GROUP);
         return;
     }
     let topic = target.topic("time", 1).await;

@@ -106,10 +106,15 @@ impl Target {
         matches!(self.kind, Kind::Testkit(_))
     }
 
-    /// The version of the broker, where it is a real one.
+    /// Whether the broker is a real one of the 4.9 line.
     pub fn is_apache_4(&self) -> bool {
         !self.is_testkit()
             && env::var("ROCKETMQ_TEST_VERSION").is_ok_and(|version| version.starts_with('4'))
+    }
+
+    /// Says why this target cannot do a story, which then returns. The table of results is made of these lines.
+    pub fn skip(&self, reason: &str) {
+        println!("skipped: {reason}");
     }
 
     /// A name that no other story has.
