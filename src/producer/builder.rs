@@ -9,6 +9,7 @@ use crate::client::{Client, ClientBuilder};
 use crate::config::ClientConfig;
 use crate::environment::Environment;
 use crate::error::{Error, Result};
+use crate::producer::result::WhenNotOk;
 use crate::producer::{DefaultProducer, Settings, validate};
 use crate::protocol::frame::MAX_FRAME;
 
@@ -38,6 +39,7 @@ impl DefaultProducerBuilder {
                 group,
                 send_timeout: Duration::from_secs(3),
                 retries: 2,
+                when_not_ok: WhenNotOk::Return,
                 max_message_size: 4 * 1024 * 1024,
                 compress_over: if cfg!(feature = "zlib") {
                     4096
@@ -85,6 +87,16 @@ impl DefaultProducerBuilder {
     /// How often a send that failed is tried again, within its timeout. Default 2.
     pub fn retries(mut self, retries: u32) -> Self {
         self.settings.retries = retries;
+        self
+    }
+
+    /// Tries another broker, if there is one, when a broker has stored a message and says that it is less safe than its settings ask
+    /// for: a [`SendStatus`](crate::SendStatus) other than `SEND_OK`. Such an attempt counts among the
+    /// [`retries`](Self::retries), and consumers may get the message from both brokers. Default: the status is returned.
+    ///
+    /// When no broker does better, the send resolves to what the first one said.
+    pub fn retry_another_broker_when_not_store_ok(mut self) -> Self {
+        self.settings.when_not_ok = WhenNotOk::TryAnotherBroker;
         self
     }
 

@@ -9,7 +9,8 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::message::{Message, MessageQueue};
 use crate::producer::result::{SendResult, SendStatus};
-use crate::producer::retry::{Budget, Verdict};
+use crate::producer::retry::Budget;
+use crate::producer::verdict::Verdict;
 use crate::producer::{OPERATION, Shared};
 use crate::protocol::command::Command;
 use crate::protocol::compress::{self, Codec};
@@ -48,15 +49,22 @@ pub(super) struct Attempt {
 pub(super) struct Failure {
     pub(super) verdict: Verdict,
     pub(super) error: Error,
+    /// What the attempt brought all the same, where that is not good enough.
+    pub(super) stored: Option<Box<SendResult>>,
 }
 
 impl Failure {
+    pub(super) const fn new(verdict: Verdict, error: Error) -> Self {
+        Self {
+            verdict,
+            error,
+            stored: None,
+        }
+    }
+
     /// A failure that no other attempt could mend.
     pub(super) const fn for_good(error: Error) -> Self {
-        Self {
-            verdict: Verdict::GiveUp,
-            error,
-        }
+        Self::new(Verdict::GiveUp, error)
     }
 }
 
@@ -150,17 +158,14 @@ impl Job {
     ) -> Result<SendResult, Failure> {
         let addr = attempt.call.addr();
         let describe = |error| self.describe(error, &attempt.queue, attempt.number);
-        let answer = outcome.map_err(|error| Failure {
-            verdict: Verdict::on_failure(&error),
-            error: describe(error.into_error(OPERATION, addr)),
+        let answer = outcome.map_err(|error| {
+            let verdict = Verdict::on_failure(&error);
+            Failure::new(verdict, describe(error.into_error(OPERATION, addr)))
         })?;
         let code = answer.response_code();
         let Some(send_status) = SendStatus::from_code(code) else {
             let error = Error::response(OPERATION, code, answer.remark.as_deref()).at(addr);
-            return Err(Failure {
-                verdict: Verdict::on_answer(code),
-                error: describe(error),
-            });
+            return Err(Failure::new(Verdict::on_answer(code), describe(error)));
         };
         let header: SendMessageResponse<'_> = answer.header().map_err(|error| {
             // It is stored, but nobody can say where.
@@ -168,12 +173,9 @@ impl Job {
                 .at(addr)
                 .maybe_delivered(Delivery::Unknown)
                 .caused_by(error);
-            Failure {
-                verdict: Verdict::GiveUp,
-                error: describe(error),
-            }
+            Failure::for_good(describe(error))
         })?;
-        Ok(SendResult {
+        let result = SendResult {
             send_status,
             msg_id: self
                 .message
@@ -187,6 +189,15 @@ impl Job {
             },
             queue_offset: header.queue_offset,
             transaction_id: header.transaction_id.map(Into::into),
+        };
+        if self.shared.settings.when_not_ok.settles(code) {
+            return Ok(result);
+        }
+        let error = Error::response(OPERATION, code, answer.remark.as_deref()).at(addr);
+        Err(Failure {
+            verdict: Verdict::OnlyElsewhere,
+            error: describe(error),
+            stored: Some(Box::new(result)),
         })
     }
 

@@ -4,8 +4,8 @@
 //! themselves. Does not know: how a request is written, where a route comes from, or consumers.
 //!
 //! A send by file: [`send`] checks it and writes it where nothing has to be waited for, [`select`] picks the queue, [`job`] says what
-//! is written and what the answer means; [`rest`] does the waiting and the trying again that [`retry`] decides. [`driver`] sees
-//! through what was handed over.
+//! is written and what the answer means; [`rest`] does the waiting and the trying again that [`verdict`] and [`retry`] decide.
+//! [`driver`] sees through what was handed over.
 
 mod builder;
 mod driver;
@@ -19,6 +19,7 @@ mod select;
 mod send;
 mod target;
 mod validate;
+mod verdict;
 
 use std::fmt;
 use std::future::Future;
@@ -37,6 +38,7 @@ use crate::error::Result;
 use crate::message::{Message, MessageQueue};
 use crate::producer::driver::Driver;
 use crate::producer::membership::Membership;
+use crate::producer::result::WhenNotOk;
 
 pub use builder::DefaultProducerBuilder;
 pub use driver::Receipt;
@@ -97,6 +99,7 @@ struct Settings {
     group: Arc<str>,
     send_timeout: Duration,
     retries: u32,
+    when_not_ok: WhenNotOk,
     max_message_size: usize,
     /// Bodies of this size or more are compressed.
     compress_over: usize,

@@ -18,10 +18,11 @@ use crate::message::MessageQueue;
 use crate::producer::OPERATION;
 use crate::producer::job::{Attempt, Failure, Job};
 use crate::producer::queues::Queues;
-use crate::producer::result::{SendResult, SendStatus};
-use crate::producer::retry::{Next, Verdict};
+use crate::producer::result::{SendResult, WhenNotOk};
+use crate::producer::retry::Next;
 use crate::producer::select::Avoid;
 use crate::producer::target::Target;
+use crate::producer::verdict::Verdict;
 use crate::protocol::command::Command;
 use crate::transport::CallError;
 
@@ -33,6 +34,8 @@ pub(super) struct Rest {
     error: Option<Error>,
     /// Whether a failed attempt may have stored the message.
     doubt: bool,
+    /// What was stored first, though not as safely as is wanted.
+    stored: Option<Box<SendResult>>,
 }
 
 impl Rest {
@@ -51,6 +54,7 @@ impl Rest {
             },
             error: None,
             doubt: false,
+            stored: None,
         }
     }
 
@@ -62,13 +66,13 @@ impl Rest {
         self
     }
 
-    /// The rest after a first attempt that failed, and how it begins; the error, if there is none.
+    /// The rest after a first attempt that failed, and how it begins; the outcome, if there is none.
     pub(super) fn after_failure(
         mut self,
         queues: Queues,
         broker_name: &Arc<str>,
-        failure: &Failure,
-    ) -> Result<(Self, Next)> {
+        failure: Failure,
+    ) -> Result<(Self, Next), Result<SendResult>> {
         self.course.queues = Some(queues);
         self.course.avoid.add_failed(broker_name);
         match self.note_and_plan(failure) {
@@ -80,16 +84,17 @@ impl Rest {
     pub(super) async fn run(mut self, mut next: Next) -> Result<SendResult> {
         self.course.job.compress().await;
         while let Next::Again { pause, refresh } = next {
+            let when_not_ok = self.course.job.shared.settings.when_not_ok;
             let begun = tokio::select! {
                 biased;
-                (attempt, answer) = self.out.stored() => {
+                (attempt, answer) = self.out.settled(when_not_ok) => {
                     return self.course.job.outcome(&attempt, Ok(answer)).map_err(|failure| failure.error);
                 }
                 begun = self.course.begin(pause, refresh) => begun,
             };
             for (attempt, outcome) in mem::take(&mut self.out.over) {
                 if let Err(failure) = self.course.job.outcome(&attempt, outcome) {
-                    self.note(&failure);
+                    self.note(failure);
                 }
             }
             next = match begun {
@@ -97,7 +102,7 @@ impl Rest {
                     Ok(result) => return Ok(result),
                     Err(next) => next,
                 },
-                Err(failure) => self.note_and_plan(&failure),
+                Err(failure) => self.note_and_plan(failure),
             };
         }
         self.wait_for_all().await
@@ -121,9 +126,9 @@ impl Rest {
                 Ok(result) => return Ok(result),
                 Err(failure) if attempt.number == number => {
                     self.course.avoid.add_failed(&broker_name);
-                    return Err(self.note_and_plan(&failure));
+                    return Err(self.note_and_plan(failure));
                 }
-                Err(failure) => self.note(&failure),
+                Err(failure) => self.note(failure),
             }
         }
     }
@@ -134,34 +139,48 @@ impl Rest {
             let (attempt, outcome) = self.out.next().await;
             match self.course.job.outcome(&attempt, outcome) {
                 Ok(result) => return Ok(result),
-                Err(failure) => self.note(&failure),
+                Err(failure) => self.note(failure),
             }
         }
-        Err(self.over())
+        self.over()
     }
 
-    fn note_and_plan(&mut self, failure: &Failure) -> Next {
+    fn note_and_plan(&mut self, failure: Failure) -> Next {
+        let verdict = failure.verdict;
         self.note(failure);
-        self.course.plan(failure.verdict)
+        match &self.stored {
+            // A broker that has the message needs no second one.
+            Some(_) => self.course.plan(Verdict::OnlyElsewhere),
+            None => self.course.plan(verdict),
+        }
     }
 
-    fn note(&mut self, failure: &Failure) {
-        let Failure { verdict, error } = failure;
+    fn note(&mut self, failure: Failure) {
+        let Failure {
+            verdict,
+            error,
+            stored,
+        } = failure;
         debug!(%error, ?verdict, "an attempt to send failed");
         self.doubt |= error.delivery() == Delivery::Unknown;
-        self.error = Some(error.clone());
+        self.error = Some(error);
+        self.stored = self.stored.take().or(stored);
     }
 
-    /// The error of the send: that of the attempt that failed last.
-    fn over(self) -> Error {
+    /// The outcome of the send when no attempt was good enough: what was stored all the same, else the error of the attempt that
+    /// failed last.
+    fn over(self) -> Result<SendResult> {
+        if let Some(stored) = self.stored {
+            return Ok(*stored);
+        }
         let error = self
             .error
             .unwrap_or_else(|| Error::new(ErrorKind::Timeout, OPERATION));
-        if self.doubt {
+        Err(if self.doubt {
             error.maybe_delivered(Delivery::Unknown)
         } else {
             error
-        }
+        })
     }
 }
 
@@ -188,6 +207,9 @@ impl Course {
         let Self {
             job, target, avoid, ..
         } = self;
+        if refresh {
+            target.forget_what_is_gone(&queues);
+        }
         let queue = target
             .pick(job.message(), &queues, avoid)
             .map_err(Failure::for_good)?;
@@ -204,10 +226,7 @@ impl Course {
         begun.map_err(|(queue, verdict, error)| {
             let (number, _) = self.job.budget.attempts();
             self.avoid.add_failed(&queue.broker_name);
-            Failure {
-                verdict,
-                error: self.job.describe(error, &queue, number),
-            }
+            Failure::new(verdict, self.job.describe(error, &queue, number))
         })
     }
 
@@ -289,15 +308,13 @@ impl Out {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// Resolves when an attempt has stored the message; never when none is out.
+    /// Resolves when an attempt has stored the message well enough; never when none is out.
     ///
     /// Cancel safe: what ends otherwise is kept.
-    async fn stored(&mut self) -> (Attempt, Command) {
+    async fn settled(&mut self, when_not_ok: WhenNotOk) -> (Attempt, Command) {
         loop {
             match self.next().await {
-                (attempt, Ok(answer))
-                    if SendStatus::from_code(answer.response_code()).is_some() =>
-                {
+                (attempt, Ok(answer)) if when_not_ok.settles(answer.response_code()) => {
                     return (attempt, answer);
                 }
                 over => self.over.push(over),

@@ -36,6 +36,23 @@ impl SendStatus {
     }
 }
 
+/// What becomes of a message that is stored less safely than the broker's settings ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WhenNotOk {
+    Return,
+    TryAnotherBroker,
+}
+
+impl WhenNotOk {
+    /// Whether a send is over with an answer of this code, and its message stored.
+    pub(super) const fn settles(self, code: ResponseCode) -> bool {
+        match (SendStatus::from_code(code), self) {
+            (Some(SendStatus::SEND_OK), _) | (Some(_), Self::Return) => true,
+            (Some(_), Self::TryAnotherBroker) | (None, _) => false,
+        }
+    }
+}
+
 /// Where and how a message was stored. Written as JSON it has Java's names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -1,12 +1,11 @@
 //! Whether a send that failed is tried again, when, and how long each attempt is waited for. Pure: the time and the chance are
-//! parameters.
+//! parameters. What an answer's code says of another attempt is in [`verdict`](super::verdict).
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::protocol::code::ResponseCode;
-use crate::transport::{CallError, Cause};
+use crate::producer::verdict::Verdict;
 
 /// The least time that an attempt has before another broker is tried.
 const LEAST_SHARE: Duration = Duration::from_secs(1);
@@ -18,50 +17,6 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 /// waited in it for 200 ms: little is won by asking again before that time is over.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(1);
-
-/// What a failed attempt says about the next one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// Another broker may take the message at once; where there is none, the same one may after a pause.
-    Elsewhere,
-    /// Only another broker may take it.
-    OnlyElsewhere,
-    /// The route is out of date. It is looked up again, once in a send; then the message may be taken anywhere.
-    AfterRefresh,
-    /// No attempt would end otherwise.
-    GiveUp,
-}
-
-impl Verdict {
-    /// What the answer of a broker that did not store the message says.
-    ///
-    /// The codes that are tried again are those of Java's client, and three of brokers that it leaves to the application:
-    /// flow control, and the two by which a broker says that the queue is not its own.
-    pub(super) const fn on_answer(code: ResponseCode) -> Self {
-        match code {
-            ResponseCode::SYSTEM_ERROR
-            | ResponseCode::SYSTEM_BUSY
-            | ResponseCode::SERVICE_NOT_AVAILABLE
-            | ResponseCode::FLOW_CONTROL
-            | ResponseCode::GO_AWAY => Self::Elsewhere,
-            ResponseCode::NO_PERMISSION
-            | ResponseCode::NO_BUYER_ID
-            | ResponseCode::NOT_IN_CURRENT_UNIT => Self::OnlyElsewhere,
-            ResponseCode::TOPIC_NOT_EXIST
-            | ResponseCode::BROKER_NOT_EXIST
-            | ResponseCode::NOT_LEADER_FOR_QUEUE => Self::AfterRefresh,
-            _ => Self::GiveUp,
-        }
-    }
-
-    /// What a call without an answer says.
-    pub(super) const fn on_failure(error: &CallError) -> Self {
-        match error {
-            CallError::Lost(Cause::Shutdown, _) | CallError::TooLarge(_) => Self::GiveUp,
-            CallError::Lost(..) | CallError::TimedOut(_) | CallError::Full => Self::Elsewhere,
-        }
-    }
-}
 
 /// What comes after a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,16 +109,15 @@ impl Budget {
             }
             _ if other_broker => {}
             Verdict::OnlyElsewhere | Verdict::AfterRefresh => return Next::Stop,
-            Verdict::Elsewhere => {
+            Verdict::Elsewhere | Verdict::ElsewhereOrRefreshed => {
                 let pause = pause(self.made, chance);
                 // An attempt at the very end would only hide what happened.
                 if now + pause >= self.deadline {
                     return Next::Stop;
                 }
-                again = Next::Again {
-                    pause,
-                    refresh: false,
-                };
+                let refresh = verdict == Verdict::ElsewhereOrRefreshed && !self.refreshed;
+                self.refreshed |= refresh;
+                again = Next::Again { pause, refresh };
             }
         }
         if self.has_more(now) {

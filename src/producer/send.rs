@@ -125,7 +125,7 @@ impl SendFuture {
             draft
                 .message
                 .set_property(names::SHARDING_KEY, key.as_ref());
-            draft.target = Target::Key;
+            draft.target = Target::Key(None);
         })
     }
 
@@ -359,10 +359,11 @@ impl Sent {
             .is_some_and(|patience| Instant::now() >= patience)
     }
 
-    fn after_failure(self, failure: Failure) -> Result<State> {
+    /// How it goes on; the outcome, if it does not.
+    fn after_failure(self, failure: Failure) -> Result<State, Result<SendResult>> {
         let broker_name = &self.attempt.queue.broker_name;
         Rest::new(self.job, self.target)
-            .after_failure(self.queues, broker_name, &failure)
+            .after_failure(self.queues, broker_name, failure)
             .map(|(again, next)| rest(again, next))
     }
 
@@ -403,7 +404,10 @@ impl Future for SendFuture {
                         match (state.take(), outcome) {
                             (_, Ok(result)) => return Poll::Ready(Ok(result)),
                             (State::Sent(sent), Err(failure)) => {
-                                *state = sent.after_failure(failure)?;
+                                match sent.after_failure(failure) {
+                                    Ok(going_on) => *state = going_on,
+                                    Err(over) => return Poll::Ready(over),
+                                }
                             }
                             (_, Err(failure)) => return Poll::Ready(Err(failure.error)),
                         }

@@ -18,10 +18,10 @@ pub(super) type Selector = Box<dyn FnOnce(&[MessageQueue], &Message) -> usize + 
 pub(super) enum Target {
     /// To any queue.
     Any,
-    /// To this one. Also what a key and a selector become when they have chosen.
+    /// To this one. Also what a selector becomes when it has chosen.
     Queue(MessageQueue),
-    /// To the one that its sharding key chooses.
-    Key,
+    /// To the one that its sharding key chooses, or has chosen.
+    Key(Option<MessageQueue>),
     /// To the one that the application chooses.
     Selector(Selector),
 }
@@ -30,6 +30,13 @@ impl Target {
     /// Whether another attempt may go to another queue.
     pub(super) const fn may_move(&self) -> bool {
         matches!(self, Self::Any)
+    }
+
+    /// Lets a key choose again when its queue is not there any more: that is where later messages with this key will go.
+    pub(super) fn forget_what_is_gone(&mut self, queues: &Queues) {
+        if let Self::Key(chosen) = self {
+            chosen.take_if(|queue| !queues.choices().contains(queue));
+        }
     }
 
     /// The queue of the next attempt. A choice other than the turn is made once and kept, since it keeps an order.
@@ -52,9 +59,14 @@ impl Target {
                 *self = Self::Queue(queue.clone());
                 return Ok(queue);
             }
-            Self::Key => {
-                let key = message.property(names::SHARDING_KEY).unwrap_or_default();
-                select::by_key(key, list.len()).ok_or_else(|| no_queue(message))?
+            Self::Key(chosen) => {
+                let choose = || {
+                    let key = message.property(names::SHARDING_KEY).unwrap_or_default();
+                    select::by_key(key, list.len()).map(|index| list[index].clone())
+                };
+                let queue = chosen.or_else(choose).ok_or_else(|| no_queue(message))?;
+                *self = Self::Key(Some(queue.clone()));
+                return Ok(queue);
             }
             Self::Selector(selector) => ask(selector, list, message)?,
         };

@@ -1,54 +1,11 @@
-use std::sync::Arc;
-
 use proptest::prelude::*;
 
 use super::*;
-use crate::error::Delivery;
-use crate::protocol::frame::FrameTooLarge;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
-}
-
-#[test]
-fn every_code_is_in_the_table() {
-    let elsewhere = [1, 2, 14, 215, 1500];
-    let only_elsewhere = [16, 204, 205];
-    let after_refresh = [17, 211, 501];
-    for code in -10..3000 {
-        let expected = match code {
-            _ if elsewhere.contains(&code) => Verdict::Elsewhere,
-            _ if only_elsewhere.contains(&code) => Verdict::OnlyElsewhere,
-            _ if after_refresh.contains(&code) => Verdict::AfterRefresh,
-            _ => Verdict::GiveUp,
-        };
-        assert_eq!(Verdict::on_answer(ResponseCode(code)), expected, "{code}");
-    }
-}
-
-#[test]
-fn every_failure_is_in_the_table() {
-    let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
-    for cause in [
-        Cause::Connect(Arc::new(refused)),
-        Cause::ClosedByPeer,
-        Cause::Silent,
-        Cause::Idle,
-    ] {
-        let lost = CallError::Lost(cause, Delivery::Unknown);
-        assert_eq!(Verdict::on_failure(&lost), Verdict::Elsewhere, "{lost}");
-    }
-    assert_eq!(
-        Verdict::on_failure(&CallError::TimedOut(Delivery::No)),
-        Verdict::Elsewhere
-    );
-    assert_eq!(Verdict::on_failure(&CallError::Full), Verdict::Elsewhere);
-    let shutdown = CallError::Lost(Cause::Shutdown, Delivery::No);
-    assert_eq!(Verdict::on_failure(&shutdown), Verdict::GiveUp);
-    let large = CallError::TooLarge(FrameTooLarge { size: 2, limit: 1 });
-    assert_eq!(Verdict::on_failure(&large), Verdict::GiveUp);
 }
 
 #[test]
@@ -179,16 +136,36 @@ fn the_route_is_looked_up_again_once() {
     );
 }
 
+#[test]
+fn an_unclear_answer_has_the_route_looked_up_in_the_pause_once() {
+    let now = Instant::now();
+    let mut budget = Budget::new(now, 60 * SECOND, 5);
+    let mut seen = Vec::new();
+    for other in [true, false, false] {
+        budget.begin(now, other);
+        match budget.next(Verdict::ElsewhereOrRefreshed, now, other, 0.0) {
+            Next::Again { pause, refresh } => seen.push((pause.as_millis(), refresh)),
+            Next::Stop => panic!("it stopped"),
+        }
+    }
+    assert_eq!(seen, [(0, false), (300, true), (900, false)]);
+}
+
 proptest! {
     /// Whatever happens, a send makes no more attempts than it may, and none begins or is waited for after the end.
     #[test]
     fn a_send_ends(
         timeout in 0..10_000_u64,
         retries in 0..6_u32,
-        steps in proptest::collection::vec((0..4_usize, any::<bool>(), 0..3_000_u64, 0.0..1.0), 1..20),
+        steps in proptest::collection::vec((0..5_usize, any::<bool>(), 0..3_000_u64, 0.0..1.0), 1..20),
     ) {
-        let verdicts =
-            [Verdict::Elsewhere, Verdict::OnlyElsewhere, Verdict::AfterRefresh, Verdict::GiveUp];
+        let verdicts = [
+            Verdict::Elsewhere,
+            Verdict::ElsewhereOrRefreshed,
+            Verdict::OnlyElsewhere,
+            Verdict::AfterRefresh,
+            Verdict::GiveUp,
+        ];
         let start = Instant::now();
         let mut budget = Budget::new(start, millis(timeout), retries);
         let (mut now, mut attempts) = (start, 0);

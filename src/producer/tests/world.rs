@@ -36,6 +36,8 @@ pub(super) enum Reply {
     StoredAfter(Duration),
     /// Answers with this code.
     Code(ResponseCode),
+    /// The same, after a while.
+    CodeAfter(ResponseCode, Duration),
     /// Says nothing.
     Silence,
     /// Closes the connection.
@@ -61,7 +63,8 @@ impl Asked {
     }
 }
 
-type Broker = Arc<Mutex<dyn FnMut(usize) -> Reply + Send>>;
+/// What a broker does, by the queue that a message is for.
+type Broker = Arc<Mutex<dyn FnMut(i32) -> Reply + Send>>;
 
 /// The peers of one test. Addresses are made of names: broker `a` listens at `a:1`.
 #[derive(Default)]
@@ -118,6 +121,18 @@ impl World {
         let broker: Broker = Arc::new(Mutex::new(move |_| {
             count += 1;
             reply(count - 1)
+        }));
+        self.brokers.lock().insert(format!("{name}:1"), broker);
+    }
+
+    /// Lets a broker have only the queues below this one.
+    pub(super) fn refuse_queues_from(&self, name: &str, first: i32, code: ResponseCode) {
+        let broker: Broker = Arc::new(Mutex::new(move |queue_id| {
+            if queue_id < first {
+                Reply::Stored
+            } else {
+                Reply::Code(code)
+            }
         }));
         self.brokers.lock().insert(format!("{name}:1"), broker);
     }
@@ -186,7 +201,8 @@ impl World {
             return Answer::at_once(ResponseCode::SUCCESS, Bytes::new());
         }
         let broker = self.brokers.lock().get(addr).cloned();
-        let reply = broker.map_or(Reply::HangUp, |broker| (broker.lock())(0));
+        let queue_id = note(addr, command).queue_id;
+        let reply = broker.map_or(Reply::HangUp, |broker| (broker.lock())(queue_id));
         match reply {
             Reply::Stored => Answer::at_once(ResponseCode::SUCCESS, Bytes::new()),
             Reply::StoredAfter(delay) => Answer {
@@ -194,6 +210,10 @@ impl World {
                 ..Answer::at_once(ResponseCode::SUCCESS, Bytes::new())
             },
             Reply::Code(code) => Answer::at_once(code, Bytes::new()),
+            Reply::CodeAfter(code, delay) => Answer {
+                delay,
+                ..Answer::at_once(code, Bytes::new())
+            },
             Reply::Silence => Answer {
                 silent: true,
                 ..Answer::at_once(ResponseCode::SUCCESS, Bytes::new())
