@@ -1,14 +1,16 @@
 //! Stories: what users do, on a target. The target is the testkit, or a real Apache RocketMQ where `ROCKETMQ_TEST_NAMESRV` names
 //! one (`tests/apache/up` starts it). Every story has topics and groups of its own, so all run side by side on one broker.
 //!
-//! The names begin with the id of the acceptance case (`a_se_01`) or of the fault (`f01`) that a story is about.
+//! The names begin with the id of the acceptance case (`a_se_01`) or of the fault (`f01`) that a story is about, where there is one.
 
 #![allow(unreachable_pub, reason = "a test program has no outside")]
 #![allow(clippy::future_not_send, reason = "stories run where they are started")]
 #![allow(clippy::unwrap_used, reason = "a story that cannot go on fails")]
 
 mod consuming;
+mod crossing;
 mod faults;
+mod java;
 mod offsets;
 mod received;
 mod sending;

@@ -112,6 +112,16 @@ impl Target {
             && env::var("ROCKETMQ_TEST_VERSION").is_ok_and(|version| version.starts_with('4'))
     }
 
+    /// The release whose Java client acts beside ours: the broker's; on the testkit the one that is asked for.
+    pub fn java_version(&self) -> Option<String> {
+        let (name, default) = if self.is_testkit() {
+            ("ROCKETMQ_TEST_JAVA", None)
+        } else {
+            ("ROCKETMQ_TEST_VERSION", Some("5.4.0".to_owned()))
+        };
+        env::var(name).ok().or(default)
+    }
+
     /// Says why this target cannot do a story, which then returns. The table of results is made of these lines.
     pub fn skip(&self, reason: &str) {
         println!("skipped: {reason}");
@@ -291,7 +301,8 @@ impl Drop for OwnApache {
     }
 }
 
-fn script(name: &str, dir: &Path) -> tokio::process::Command {
+/// One of the programs in `tests/apache`, on a folder.
+pub fn script(name: &str, dir: &Path) -> tokio::process::Command {
     let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests/apache", name]
         .iter()
         .collect();
