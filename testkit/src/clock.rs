@@ -36,6 +36,12 @@ pub(crate) trait Follower: Send + Sync {
     fn clock_turned(&self);
 }
 
+impl Default for Clock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Clock {
     pub(crate) fn new() -> Self {
         let epoch = SystemTime::now()

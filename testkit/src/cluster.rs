@@ -11,11 +11,13 @@ use rocketmq_sdk::environment::Environment;
 use crate::broker::BrokerConfig;
 use crate::broker::node::BrokerNode;
 use crate::clock::Clock;
+use crate::journal::Journal;
 use crate::name_server::NameServer;
 use crate::net::call::AnswerFormat;
 use crate::net::network::{ClusterEnvironment, Network};
 use crate::net::server::{Bound, Server};
 use crate::options::BrokerBuilder;
+use crate::tap::Tap;
 
 /// The most brokers that a cluster can have: they are named by a letter.
 const MAX_BROKERS: usize = 26;
@@ -23,6 +25,9 @@ const MAX_BROKERS: usize = 26;
 /// The addresses of nodes that are reached in memory: Apache RocketMQ's default ports.
 const MEMORY_NAME_SERVER: u16 = 9876;
 const MEMORY_BROKER: u16 = 10911;
+
+/// How many entries a cluster's journal keeps if nothing else is said.
+const JOURNAL: usize = 100_000;
 
 /// How many connections a name server takes.
 const NAME_SERVER_CONNECTIONS: usize = 10_000;
@@ -48,8 +53,8 @@ const NAME_SERVER_CONNECTIONS: usize = 10_000;
 #[derive(Debug)]
 #[must_use = "dropping the cluster ends it"]
 pub struct Cluster {
-    clock: Clock,
-    network: Network,
+    site: Site,
+    journal: Journal,
     name_server: NameServerHandle,
     brokers: Vec<BrokerHandle>,
 }
@@ -99,15 +104,20 @@ impl Cluster {
 
     /// The clock that the brokers go by.
     pub const fn clock(&self) -> &Clock {
-        &self.clock
+        &self.site.clock
+    }
+
+    /// The journal of everything that the nodes were asked and answered.
+    pub const fn journal(&self) -> &Journal {
+        &self.journal
     }
 
     /// An environment for clients of this cluster: it connects to the nodes' addresses, in memory if the cluster is
     /// [in memory](ClusterBuilder::in_memory), and its wall clock is the cluster's.
     pub fn environment(&self) -> Arc<dyn Environment> {
         Arc::new(ClusterEnvironment {
-            network: self.network.clone(),
-            clock: self.clock.clone(),
+            network: self.site.network.clone(),
+            clock: self.site.clock.clone(),
         })
     }
 
@@ -130,6 +140,7 @@ pub struct ClusterBuilder {
     brokers: usize,
     topics: Vec<(String, i32)>,
     in_memory: bool,
+    journal: usize,
     broker: BrokerBuilder,
 }
 
@@ -139,6 +150,7 @@ impl Default for ClusterBuilder {
             brokers: 1,
             topics: Vec::new(),
             in_memory: false,
+            journal: JOURNAL,
             broker: BrokerBuilder::default(),
         }
     }
@@ -194,6 +206,12 @@ impl ClusterBuilder {
         self
     }
 
+    /// How many entries the [`Journal`] keeps; 0 for none. Default 100,000.
+    pub const fn journal(mut self, entries: usize) -> Self {
+        self.journal = entries;
+        self
+    }
+
     /// No sockets: clients reach the nodes by [`Cluster::environment`] only, over streams in memory. For tests with tokio's time
     /// paused, which runs ahead of what a kernel does.
     pub const fn in_memory(mut self) -> Self {
@@ -213,16 +231,21 @@ impl ClusterBuilder {
             let reason = format!("a cluster has 1 to {MAX_BROKERS} brokers");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
         }
-        let clock = Clock::new();
-        let network = if self.in_memory {
-            Network::memory()
-        } else {
-            Network::Tcp
+        let journal = Journal::new(self.journal);
+        let site = Site {
+            clock: Clock::new(),
+            network: if self.in_memory {
+                Network::memory()
+            } else {
+                Network::Tcp
+            },
+            journal: (self.journal > 0).then(|| journal.clone()),
         };
         let name_server = NameServerHandle::new(
-            network.clone(),
+            "name-server",
             self.addr(MEMORY_NAME_SERVER),
             self.broker.config.answers,
+            &site,
         )?;
         name_server.start()?;
         let mut brokers = Vec::new();
@@ -235,7 +258,7 @@ impl ClusterBuilder {
                 name_servers: vec![name_server.addr().to_owned()],
                 ..self.broker.config.clone()
             };
-            let node = BrokerNode::new(config, network.clone(), self.addr(port), clock.clone())?;
+            let node = BrokerNode::new(config, self.addr(port), &site)?;
             for (topic, queues) in &self.topics {
                 node.service().create_topic(topic, *queues)?;
             }
@@ -243,8 +266,8 @@ impl ClusterBuilder {
             brokers.push(BrokerHandle::new(node));
         }
         Ok(Cluster {
-            clock,
-            network,
+            site,
+            journal,
             name_server,
             brokers,
         })
@@ -254,6 +277,21 @@ impl ClusterBuilder {
     const fn addr(&self, memory_port: u16) -> SocketAddr {
         let port = if self.in_memory { memory_port } else { 0 };
         SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+    }
+}
+
+/// What the nodes of a cluster share.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Site {
+    pub(crate) clock: Clock,
+    pub(crate) network: Network,
+    pub(crate) journal: Option<Journal>,
+}
+
+impl Site {
+    /// What sees the traffic of the node with this name.
+    pub(crate) fn tap(&self, node: &str) -> Arc<Tap> {
+        Tap::new(node, self.clock.clone(), self.journal.clone())
     }
 }
 
@@ -267,14 +305,15 @@ pub struct NameServerHandle {
 
 impl NameServerHandle {
     pub(crate) fn new(
-        network: Network,
+        name: &str,
         addr: SocketAddr,
         answers: AnswerFormat,
+        site: &Site,
     ) -> io::Result<Self> {
-        let bound = Bound::new(network, addr)?;
+        let bound = Bound::new(site.network.clone(), addr)?;
         let addr = bound.addr().to_string();
         let service = Arc::new(NameServer::new(answers));
-        let server = Server::new(bound, service, NAME_SERVER_CONNECTIONS);
+        let server = Server::new(bound, service, site.tap(name), NAME_SERVER_CONNECTIONS);
         Ok(Self { addr, server })
     }
 

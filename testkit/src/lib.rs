@@ -38,6 +38,23 @@
 //! with notices to their members, messages sent back, delay levels, dead letters, and what Apache's `mqadmin` asks for topics,
 //! groups and progress. Batches, transactions, messages due at a given time, SQL92 and POP are refused, each with a code that says so.
 //!
+//! # What happened
+//!
+//! A cluster keeps a [`Journal`] of every request and answer, callback and connection, on all of its nodes, with what they were
+//! about: topic, queue, group, what was committed, stored and delivered. Tests wait for entries, and judge by them.
+//!
+//! ```
+//! # async fn example(cluster: rocketmq_testkit::Cluster) -> Result<(), rocketmq_testkit::NotSeen> {
+//! use rocketmq_testkit::RequestCode;
+//!
+//! let journal = cluster.journal();
+//! let commit = journal.wait_for(|entry| entry.group() == Some("group1") && entry.committed() == Some(7)).await?;
+//! assert!(journal.count(|entry| entry.is_request(RequestCode::GET_ROUTEINFO_BY_TOPIC)) < 10);
+//! println!("{commit}");
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Bounds
 //!
 //! Everything is kept in memory, and everything that a peer can make a node keep is bounded:
@@ -52,6 +69,7 @@
 //! | held pulls of a broker | 100,000; one more is answered at once |
 //! | topics, groups | 100,000 each |
 //! | queues of a topic | 16,384 |
+//! | journal of a cluster | 100,000 entries ([`ClusterBuilder::journal`]), 64 MiB; the oldest go, and are counted |
 //!
 //! Nodes listen on the loopback address, and there is no authentication: [`Listen::exposed_to_others`] is for those who want it
 //! otherwise. No request changes the configuration of a process.
@@ -59,13 +77,17 @@
 mod broker;
 mod clock;
 mod cluster;
+mod journal;
 mod name_server;
 mod net;
 mod options;
 #[doc(hidden)]
 pub mod program;
+mod tap;
 
 pub use clock::Clock;
 pub use cluster::{BrokerHandle, Cluster, ClusterBuilder, NameServerHandle};
+pub use journal::{Delivered, Entry, EntryKind, Journal, NotSeen, SentBack, Stored};
 pub use net::call::AnswerFormat;
 pub use options::{BrokerBuilder, Listen};
+pub use rocketmq_sdk::protocol::code::{RequestCode, ResponseCode};

@@ -6,10 +6,8 @@ use std::time::Duration;
 
 use crate::broker::BrokerConfig;
 use crate::broker::node::BrokerNode;
-use crate::clock::Clock;
-use crate::cluster::{BrokerHandle, NameServerHandle};
+use crate::cluster::{BrokerHandle, NameServerHandle, Site};
 use crate::net::call::AnswerFormat;
-use crate::net::network::Network;
 
 /// Where a node listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +35,8 @@ impl NameServerHandle {
     /// # Errors
     /// It cannot listen there.
     pub fn listen(listen: Listen) -> io::Result<Self> {
-        let node = Self::new(Network::Tcp, listen.addr(), AnswerFormat::default())?;
+        let site = Site::default();
+        let node = Self::new("name-server", listen.addr(), AnswerFormat::default(), &site)?;
         node.start()?;
         Ok(node)
     }
@@ -135,7 +134,7 @@ impl BrokerBuilder {
     /// # Cancel safety
     /// Dropping the future ends the broker.
     pub async fn start(self) -> io::Result<BrokerHandle> {
-        let node = BrokerNode::new(self.config, Network::Tcp, self.listen.addr(), Clock::new())?;
+        let node = BrokerNode::new(self.config, self.listen.addr(), &Site::default())?;
         node.start().await?;
         Ok(BrokerHandle::new(node))
     }

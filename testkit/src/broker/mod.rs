@@ -26,16 +26,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rocketmq_sdk::protocol::command::Command;
 use rocketmq_sdk::protocol::message::UniqueIdGenerator;
 use rocketmq_sdk::protocol::request::register_broker::TopicConfig;
 use tokio::sync::{Notify, watch};
 
 use crate::clock::{Clock, Follower};
-use crate::net::Serve;
 use crate::net::call::{AnswerFormat, Call};
 use crate::net::outgoing::Outgoing;
 use crate::net::peer::Peer;
+use crate::net::{Incoming, Serve};
 use groups::Groups;
 use held::{HeldPulls, HoldId};
 use membership::Heartbeats;
@@ -258,7 +257,7 @@ impl Follower for SharedBroker {
 }
 
 impl Serve for SharedBroker {
-    fn serve(&self, peer: &Arc<Peer>, requests: &[Command], out: &mut Outgoing) {
+    fn serve(&self, peer: &Arc<Peer>, requests: &[Incoming], out: &mut Outgoing) {
         self.with(|broker| {
             for request in requests {
                 let topics = broker.topics.version();

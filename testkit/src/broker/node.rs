@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::broker::registrar::Registrar;
 use crate::broker::{BrokerConfig, SharedBroker, names};
-use crate::clock::Clock;
+use crate::cluster::Site;
 use crate::net::network::Network;
 use crate::net::server::{Bound, Server};
 
@@ -42,25 +42,21 @@ struct Running {
 
 impl BrokerNode {
     /// A broker that is not yet started. Its tasks run where this is called.
-    pub(crate) fn new(
-        config: BrokerConfig,
-        network: Network,
-        addr: SocketAddr,
-        clock: Clock,
-    ) -> io::Result<Self> {
+    pub(crate) fn new(config: BrokerConfig, addr: SocketAddr, site: &Site) -> io::Result<Self> {
         for name in [&config.name, &config.cluster] {
             names::check_topic(name)
                 .map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why.to_string()))?;
         }
-        let bound = Bound::new(network.clone(), addr)?;
+        let bound = Bound::new(site.network.clone(), addr)?;
         let name = config.name.clone();
         let name_servers = config.name_servers.len();
-        let service = SharedBroker::new(config, bound.addr(), clock);
+        let tap = site.tap(&name);
+        let service = SharedBroker::new(config, bound.addr(), site.clock.clone());
         Ok(Self {
             name,
             name_servers,
-            network,
-            server: Server::new(bound, service.clone(), MAX_CONNECTIONS),
+            network: site.network.clone(),
+            server: Server::new(bound, service.clone(), tap, MAX_CONNECTIONS),
             service,
             runtime: Handle::current(),
             running: Mutex::new(None),

@@ -14,12 +14,11 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rocketmq_sdk::protocol::code::RequestCode;
-use rocketmq_sdk::protocol::command::Command;
 
-use crate::net::Serve;
 use crate::net::call::{AnswerFormat, Call, Refusal};
 use crate::net::outgoing::Outgoing;
 use crate::net::peer::Peer;
+use crate::net::{Incoming, Serve};
 pub(crate) use route::APPLY_TOPIC_URL;
 use table::Routes;
 
@@ -48,7 +47,7 @@ impl NameServer {
 }
 
 impl Serve for NameServer {
-    fn serve(&self, peer: &Arc<Peer>, requests: &[Command], out: &mut Outgoing) {
+    fn serve(&self, peer: &Arc<Peer>, requests: &[Incoming], out: &mut Outgoing) {
         let mut state = self.state.lock();
         for request in requests {
             let mut call = Call::new(request, peer, out, self.format);

@@ -14,8 +14,10 @@ use rocketmq_sdk::protocol::{frame, java_json};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::net::Incoming;
 use crate::net::outgoing::Outgoing;
 use crate::net::peer::{Peer, as_java};
+use crate::tap::Trail;
 
 /// How a node writes its answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -77,20 +79,22 @@ pub(crate) struct Call<'a> {
 }
 
 /// Which request an answer belongs to, and how it is written.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct ReturnAddress {
     opaque: i32,
     oneway: bool,
     serialization: Serialization,
+    trail: Option<Arc<Trail>>,
 }
 
 impl<'a> Call<'a> {
     pub(crate) fn new(
-        request: &'a Command,
+        incoming: &'a Incoming,
         peer: &'a Arc<Peer>,
         out: &'a mut Outgoing,
         format: AnswerFormat,
     ) -> Self {
+        let request = &incoming.command;
         Self {
             request,
             peer,
@@ -99,6 +103,7 @@ impl<'a> Call<'a> {
                 opaque: request.head.opaque,
                 oneway: request.head.is_oneway(),
                 serialization: format.serialization(request),
+                trail: incoming.trail.clone(),
             },
         }
     }
@@ -167,7 +172,7 @@ impl<'a> Call<'a> {
     pub(crate) fn later(&self) -> Later {
         Later {
             peer: Arc::clone(self.peer),
-            address: self.address,
+            address: self.address.clone(),
         }
     }
 }
@@ -201,17 +206,16 @@ pub(crate) struct Later {
 
 impl Later {
     pub(crate) fn answer_with<'h>(&self, answer: &Answer<'_, impl Header<'h>>) {
-        if !self.address.oneway {
-            self.peer.push(|out| self.address.write(out, answer));
-        }
+        self.peer.push(|out| self.address.write(out, answer));
     }
 }
 
 impl ReturnAddress {
     fn write<'h>(&self, out: &mut Outgoing, answer: &Answer<'_, impl Header<'h>>) {
-        if self.oneway {
+        if self.oneway && self.trail.is_none() {
             return;
         }
+        let start = out.tail().len();
         let head = as_java(Head::response(answer.code, self.opaque));
         let body_len = answer.body.iter().map(Bytes::len).sum();
         let encoded = frame::encode_head(
@@ -223,7 +227,16 @@ impl ReturnAddress {
             body_len,
         );
         match encoded {
-            Ok(()) => answer.body.iter().for_each(|part| out.put(part)),
+            Ok(()) => {
+                if let Some(trail) = &self.trail {
+                    trail.answered(head, &out.tail()[start..], answer.body, !self.oneway);
+                }
+                if self.oneway {
+                    out.tail().truncate(start);
+                } else {
+                    answer.body.iter().for_each(|part| out.put(part));
+                }
+            }
             Err(error) => {
                 let remark = error.to_string();
                 self.write(

@@ -5,15 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use rocketmq_sdk::protocol::command::Command;
 use rocketmq_sdk::protocol::frame;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::net::Serve;
 use crate::net::outgoing::Outgoing;
 use crate::net::peer::{MAX_WAITING, Peer};
+use crate::net::{Incoming, Serve};
 
 /// While more than this waits to be written, no further request is read.
 const PAUSE_READING: usize = 8 * 1024 * 1024;
@@ -79,6 +78,7 @@ pub(crate) async fn run<S: Stream>(
         end = connection.serve(&ending.stopped) => Some(end),
     };
     connection.service.closed(&connection.peer);
+    connection.peer.tap.closed(&connection.peer.origin);
     match end {
         None => connection.reader.unsplit(connection.writer).reset(),
         Some(Ok(())) => tracing::debug!(peer = %connection.peer.addr, "connection ended"),
@@ -92,7 +92,7 @@ struct Connection<S> {
     reader: ReadHalf<S>,
     writer: WriteHalf<S>,
     input: BytesMut,
-    requests: Vec<Command>,
+    requests: Vec<Incoming>,
     out: Outgoing,
     peer: Arc<Peer>,
     service: Arc<dyn Serve>,
@@ -127,12 +127,18 @@ impl<S: Stream> Connection<S> {
 
     /// Serves every request that is there as a whole.
     fn take_requests(&mut self) -> io::Result<()> {
+        let Peer { tap, origin, .. } = &*self.peer;
         let broken = loop {
+            let before = self.input.len();
             match frame::decode(&mut self.input) {
                 Ok(Some(command)) if command.head.is_response() => {
-                    tracing::debug!(peer = %self.peer.addr, code = command.head.code, "dropped an answer");
+                    tap.callback_answer(origin, &command, before - self.input.len());
                 }
-                Ok(Some(command)) => self.requests.push(command),
+                Ok(Some(command)) => {
+                    let size = before - self.input.len();
+                    let trail = (!tap.is_idle()).then(|| tap.request(origin, &command, size));
+                    self.requests.push(Incoming { command, trail });
+                }
                 Ok(None) => break None,
                 Err(error) => break Some(error),
             }

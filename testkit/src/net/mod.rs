@@ -15,14 +15,23 @@ use std::sync::Arc;
 
 use rocketmq_sdk::protocol::command::Command;
 
+use crate::tap::Trail;
 use outgoing::Outgoing;
 use peer::Peer;
+
+/// A request that has arrived.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    pub(crate) command: Command,
+    /// Leads its answer to those who want to see it.
+    pub(crate) trail: Option<Arc<Trail>>,
+}
 
 /// What answers the requests that arrive on connections.
 pub(crate) trait Serve: Send + Sync + 'static {
     /// Handles requests that arrived together, in their order. Answers that are ready go to `out`; others follow through the
     /// peer.
-    fn serve(&self, peer: &Arc<Peer>, requests: &[Command], out: &mut Outgoing);
+    fn serve(&self, peer: &Arc<Peer>, requests: &[Incoming], out: &mut Outgoing);
 
     /// Forgets a peer whose connection has ended. Nothing of it is served after that.
     fn closed(&self, peer: &Peer);

@@ -18,8 +18,9 @@ use crate::net::server::Server;
 const STREAM_BUFFER: usize = 256 * 1024;
 
 /// TCP, or streams in memory.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) enum Network {
+    #[default]
     Tcp,
     Memory(Arc<MemoryNetwork>),
 }

@@ -3,6 +3,7 @@
 //! Knows: how to write to it from any task, within bounds. Does not know: the stream; the connection's task does.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use parking_lot::Mutex;
@@ -13,7 +14,9 @@ use rocketmq_sdk::protocol::request::Request;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::journal::Origin;
 use crate::net::outgoing::Outgoing;
+use crate::tap::Tap;
 
 /// The most bytes that may wait for a peer that does not read; with more its connection is closed.
 pub(crate) const MAX_WAITING: usize = 64 * 1024 * 1024;
@@ -25,6 +28,9 @@ pub(crate) struct Peer {
     pub(crate) id: u64,
     /// Where the peer is.
     pub(crate) addr: SocketAddr,
+    pub(crate) tap: Arc<Tap>,
+    /// The connection, as others refer to it.
+    pub(crate) origin: Arc<Origin>,
     /// What other tasks wrote to the peer and its own task has not yet taken.
     pushed: Mutex<Outgoing>,
     wake: Notify,
@@ -33,10 +39,12 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn new(id: u64, addr: SocketAddr) -> Self {
+    pub(crate) fn new(id: u64, addr: SocketAddr, tap: Arc<Tap>) -> Self {
         Self {
             id,
             addr,
+            origin: tap.connected(id, addr),
+            tap,
             pushed: Mutex::default(),
             wake: Notify::new(),
             closed: CancellationToken::new(),
@@ -63,12 +71,21 @@ impl Peer {
         let opaque = self.next_opaque.fetch_add(1, Ordering::Relaxed);
         let head = as_java(Head::request(R::CODE, opaque).oneway());
         self.push(|out| {
+            let start = out.tail().len();
             let encoded =
                 frame::encode_head(out.tail(), Serialization::Json, &head, None, header, 0);
-            if let Err(error) = encoded {
-                tracing::error!(code = %RequestCode(head.code), %error, "a request to a client was not sent");
+            match encoded {
+                Ok(()) => self.tap.callback(&self.origin, head, &out.tail()[start..]),
+                Err(error) => {
+                    tracing::error!(code = %RequestCode(head.code), %error, "a request to a client was not sent");
+                }
             }
         });
+    }
+
+    /// Notes by which id the client calls itself.
+    pub(crate) fn calls_itself(&self, client_id: &str) {
+        self.origin.client.get_or_init(|| client_id.into());
     }
 
     /// Ends the connection.

@@ -16,6 +16,7 @@ use crate::net::Serve;
 use crate::net::connection::{self, Ending, Stream};
 use crate::net::network::Network;
 use crate::net::peer::Peer;
+use crate::tap::Tap;
 
 /// How many connections may wait to be accepted.
 const BACKLOG: u32 = 1024;
@@ -58,6 +59,7 @@ impl Bound {
 pub(crate) struct Server {
     bound: Bound,
     service: Arc<dyn Serve>,
+    tap: Arc<Tap>,
     max_connections: usize,
     runtime: Handle,
     next_peer: AtomicU64,
@@ -79,10 +81,16 @@ impl Drop for Running {
 
 impl Server {
     /// A server that is not yet started. Its tasks run where this is called.
-    pub(crate) fn new(bound: Bound, service: Arc<dyn Serve>, max_connections: usize) -> Arc<Self> {
+    pub(crate) fn new(
+        bound: Bound,
+        service: Arc<dyn Serve>,
+        tap: Arc<Tap>,
+        max_connections: usize,
+    ) -> Arc<Self> {
         let server = Arc::new(Self {
             bound,
             service,
+            tap,
             max_connections,
             runtime: Handle::current(),
             next_peer: AtomicU64::new(0),
@@ -169,6 +177,7 @@ impl Server {
         let peer = Arc::new(Peer::new(
             self.next_peer.fetch_add(1, Ordering::Relaxed),
             addr,
+            Arc::clone(&self.tap),
         ));
         let service = Arc::clone(&self.service);
         let serving = connection::run(stream, peer, service, running.ending.clone());

@@ -1,12 +1,15 @@
 use std::net::SocketAddr;
 
 use super::*;
+use crate::clock::Clock;
+use crate::tap::Tap;
 
 fn member(connection: u64) -> Member {
     let addr = SocketAddr::from(([127, 0, 0, 1], 1));
+    let tap = Tap::new("broker", Clock::new(), None);
     Member {
         client_id: format!("client-{connection}"),
-        peer: Arc::new(Peer::new(connection, addr)),
+        peer: Arc::new(Peer::new(connection, addr, tap)),
         language: Language::RUST,
         version: 0,
     }

@@ -12,6 +12,7 @@ use crate::net::call::{Call, Refusal};
 /// does it.
 pub(super) fn handle(broker: &mut Broker, call: &mut Call<'_>) -> Result<(), Refusal> {
     let body: HeartbeatBody = call.json("heartbeat")?;
+    call.peer.calls_itself(&body.client_id);
     let member = Member {
         client_id: body.client_id,
         peer: Arc::clone(call.peer),
