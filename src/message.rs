@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
@@ -19,6 +20,13 @@ mod received;
 
 /// What errors about a message's parts call the operation that they come out of.
 const OPERATION: &str = "send";
+
+/// The properties that delay a message, each in its own way.
+const DELAYS: [&str; 3] = [
+    names::DELAY_LEVEL,
+    names::TIMER_DELAY_MILLIS,
+    names::TIMER_DELIVER_MILLIS,
+];
 
 /// A message to send: a topic, a body, and optionally a tag, keys, properties and a delay.
 ///
@@ -221,14 +229,39 @@ impl MessageBuilder {
     /// Delivers the message later: level 1 is the first of the broker's delays, which are
     /// `1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h` unless it was told otherwise. A level over the last counts
     /// as the last. Default 0: at once.
-    pub fn delay_level(mut self, level: u32) -> Self {
-        let level = if level == 0 {
-            String::new()
-        } else {
-            level.to_string()
-        };
-        self.set_or_remove(names::DELAY_LEVEL, &level);
-        self
+    ///
+    /// Of this, [`delay`](Self::delay) and [`deliver_at`](Self::deliver_at) the one that is set last counts.
+    pub fn delay_level(self, level: u32) -> Self {
+        self.delayed(names::DELAY_LEVEL, i64::from(level))
+    }
+
+    /// Delivers the message after this time, counted from when the broker has it. Zero: at once.
+    ///
+    /// It is delivered up to a second late and never early. Brokers from 5.0 on do this. They refuse what is more than three days
+    /// away unless they were told otherwise, with `MESSAGE_ILLEGAL`. **A 4.9 broker ignores it without a word, and delivers at
+    /// once.** For those there is [`delay_level`](Self::delay_level). Until it is due, the message can be
+    /// [recalled](crate::DefaultProducer::recall).
+    pub fn delay(mut self, delay: Duration) -> Self {
+        match millis(delay) {
+            Some(millis) => self.delayed(names::TIMER_DELAY_MILLIS, millis),
+            None => {
+                self.message
+                    .blame(format!("the delay {delay:?} is too long"));
+                self
+            }
+        }
+    }
+
+    /// Delivers the message at this time by the broker's clock; at once when that is past. See [`delay`](Self::delay).
+    pub fn deliver_at(mut self, time: SystemTime) -> Self {
+        match time.duration_since(UNIX_EPOCH).ok().and_then(millis) {
+            Some(millis) => self.delayed(names::TIMER_DELIVER_MILLIS, millis),
+            None => {
+                let detail = "the time of delivery is before 1970, or too far away";
+                self.message.blame(detail.to_owned());
+                self
+            }
+        }
     }
 
     /// Whether the broker answers only after its flush and replication settings are met. Default true.
@@ -251,6 +284,17 @@ impl MessageBuilder {
         self.message
     }
 
+    /// Delays the message in one way and no other; 0 is no delay.
+    fn delayed(mut self, name: &str, value: i64) -> Self {
+        for other in DELAYS {
+            self.message.properties.remove(other);
+        }
+        if value != 0 {
+            self.message.set_property(name, &value.to_string());
+        }
+        self
+    }
+
     fn set_or_remove(&mut self, name: &str, value: &str) {
         if value.is_empty() {
             self.message.properties.remove(name);
@@ -258,6 +302,11 @@ impl MessageBuilder {
             self.message.set_property(name, value);
         }
     }
+}
+
+/// Whole milliseconds, rounded up: nothing is delivered early.
+fn millis(duration: Duration) -> Option<i64> {
+    i64::try_from(duration.as_nanos().div_ceil(1_000_000)).ok()
 }
 
 fn split_keys(keys: Option<&str>) -> impl Iterator<Item = &str> {
@@ -328,6 +377,43 @@ mod tests {
             .build();
         assert_eq!(message.raw_properties(), "");
         assert!(message.fault().is_none());
+    }
+
+    #[test]
+    fn a_message_has_one_delay_and_no_moment_less() {
+        let builder = || Message::builder("t").delay_level(3);
+        let nanos = Duration::from_nanos;
+        let at = UNIX_EPOCH + nanos(1_700_000_000_000_000_001);
+        for (builder, property) in [
+            (builder().delay(nanos(1)), Some(("TIMER_DELAY_MS", "1"))),
+            (
+                builder().delay(Duration::from_secs(5)),
+                Some(("TIMER_DELAY_MS", "5000")),
+            ),
+            (
+                builder().deliver_at(at),
+                Some(("TIMER_DELIVER_MS", "1700000000001")),
+            ),
+            (
+                builder().deliver_at(at).delay_level(1),
+                Some(("DELAY", "1")),
+            ),
+            (builder().delay(Duration::ZERO), None),
+            (builder().delay(nanos(1)).delay_level(0), None),
+        ] {
+            let message = builder.build();
+            assert_eq!(
+                message.properties().collect::<Vec<_>>(),
+                Vec::from_iter(property)
+            );
+            assert!(message.fault().is_none());
+        }
+        for builder in [
+            builder().delay(Duration::MAX),
+            builder().deliver_at(UNIX_EPOCH - nanos(1)),
+        ] {
+            assert!(builder.build().fault().is_some());
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ impl Servers {
                 _cluster: None,
             });
         }
-        let cluster = Cluster::start().await?;
+        let cluster = Cluster::builder().recall(true).start().await?;
         println!("NAMESRV_ADDR is not set: using a cluster inside this process");
         Ok(Self {
             addr: cluster.name_server_addr().to_owned(),

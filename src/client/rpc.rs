@@ -21,6 +21,7 @@ use crate::protocol::request::consumer_offset::{
 use crate::protocol::request::heartbeat::Heartbeat;
 use crate::protocol::request::pull_message::{PullMessage, PullMessageResponse};
 use crate::protocol::request::queue_offset::{GetMaxOffset, QueueOffsetResponse, SearchOffset};
+use crate::protocol::request::recall_message::RecallMessage;
 use crate::protocol::request::send_back::SendBack;
 use crate::protocol::request::send_message::SendMessage;
 use crate::protocol::request::unregister_client::UnregisterClient;
@@ -95,6 +96,18 @@ impl Rpc {
             .with_connection(addr, deadline, |connection| connection.oneway(header, body))
             .await;
         started.map_err(|error| error.into_error("send oneway", addr))
+    }
+
+    /// Takes a timer message back, and waits until the broker has noted it.
+    pub(crate) async fn recall(
+        &self,
+        addr: &Arc<str>,
+        header: &RecallMessage<'_>,
+        deadline: Instant,
+    ) -> Result<()> {
+        self.succeed("recall a message", addr, header, &Bytes::new(), deadline)
+            .await
+            .map(drop)
     }
 
     /// Pulls messages.

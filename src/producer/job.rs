@@ -189,6 +189,7 @@ impl Job {
             },
             queue_offset: header.queue_offset,
             transaction_id: header.transaction_id.map(Into::into),
+            recall_handle: header.recall_handle.map(Into::into),
         };
         if self.shared.settings.when_not_ok.settles(code) {
             return Ok(result);

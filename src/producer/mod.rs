@@ -5,13 +5,14 @@
 //!
 //! A send by file: [`send`] checks it and writes it where nothing has to be waited for, [`select`] picks the queue, [`job`] says what
 //! is written and what the answer means; [`rest`] does the waiting and the trying again that [`verdict`] and [`retry`] decide.
-//! [`driver`] sees through what was handed over.
+//! [`driver`] sees through what was handed over. [`recall`] takes a message back.
 
 mod builder;
 mod driver;
 mod job;
 mod membership;
 mod queues;
+mod recall;
 mod rest;
 mod result;
 mod retry;
@@ -31,6 +32,7 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{debug, info, warn};
 
 use crate::client::{Client, Registration};
@@ -282,6 +284,15 @@ impl DefaultProducer {
             info!(group = %shared.settings.group, unfinished, "producer ended");
         }
         Ok(ProducerReport { unfinished })
+    }
+}
+
+impl Shared {
+    /// Lets a shutdown wait until the token is dropped; `None` after one.
+    fn enter(&self) -> Option<TaskTrackerToken> {
+        // Taken before the look, so that a shutdown either is seen or waits.
+        let in_flight = self.in_flight.token();
+        (!self.in_flight.is_closed()).then_some(in_flight)
     }
 }
 

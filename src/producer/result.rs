@@ -64,6 +64,8 @@ pub struct SendResult {
     pub(super) queue_offset: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) transaction_id: Option<Box<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) recall_handle: Option<Box<str>>,
 }
 
 impl SendResult {
@@ -96,6 +98,12 @@ impl SendResult {
     pub fn transaction_id(&self) -> Option<&str> {
         self.transaction_id.as_deref()
     }
+
+    /// With what a message that waits for its time can be [recalled](crate::DefaultProducer::recall): brokers from 5.3.2 on give
+    /// one for every [delayed](crate::MessageBuilder::delay) message, but not for delay levels.
+    pub fn recall_handle(&self) -> Option<&str> {
+        self.recall_handle.as_deref()
+    }
 }
 
 #[cfg(test)]
@@ -122,6 +130,7 @@ mod tests {
             message_queue: MessageQueue::new("t", "broker-a", 3),
             queue_offset: 7,
             transaction_id: Some("ID".into()),
+            recall_handle: None,
         };
         assert_eq!(
             serde_json::to_string(&result).unwrap(),

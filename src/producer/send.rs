@@ -258,11 +258,9 @@ impl Draft {
     /// Checks everything that can be checked at once, and lets the time run from now on.
     fn admit(&mut self) -> Result<Instant> {
         let (shared, message) = (&self.shared, &self.message);
-        // Taken before the look, so that a shutdown either is seen or waits.
-        let in_flight = shared.in_flight.token();
-        if shared.in_flight.is_closed() {
-            return Err(Error::new(ErrorKind::Closed, OPERATION).topic_of(message.topic()));
-        }
+        let in_flight = shared
+            .enter()
+            .ok_or_else(|| Error::new(ErrorKind::Closed, OPERATION).topic_of(message.topic()))?;
         validate::message(OPERATION, message, shared.settings.max_message_size)?;
         if let Target::Queue(queue) = &self.target {
             validate::queue(OPERATION, message, queue)?;

@@ -3,6 +3,7 @@
 mod codes;
 mod ending;
 mod handing_over;
+mod recalling;
 mod retrying;
 mod sending;
 mod world;

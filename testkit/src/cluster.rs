@@ -200,6 +200,12 @@ impl ClusterBuilder {
         self
     }
 
+    /// Whether messages that wait for their time can be recalled. Default `false`, as with Apache RocketMQ.
+    pub fn recall(mut self, yes: bool) -> Self {
+        self.broker = self.broker.recall(yes);
+        self
+    }
+
     /// In which serialisation the nodes answer. Default: that of the request.
     pub fn answers(mut self, format: AnswerFormat) -> Self {
         self.broker = self.broker.answers(format);

@@ -120,6 +120,12 @@ impl BrokerBuilder {
         self
     }
 
+    /// Whether messages that wait for their time can be recalled. Default `false`, as with Apache RocketMQ.
+    pub const fn recall(mut self, yes: bool) -> Self {
+        self.config.recall = yes;
+        self
+    }
+
     /// In which serialisation it answers. Default: that of the request.
     pub const fn answers(mut self, format: AnswerFormat) -> Self {
         self.config.answers = format;

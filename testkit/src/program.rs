@@ -107,6 +107,9 @@ pub async fn broker() -> Outcome {
     if let Some(bytes) = file.take("maxMessageSize")? {
         builder = builder.max_message(bytes);
     }
+    if let Some(yes) = file.take("recallMessageEnable")? {
+        builder = builder.recall(yes);
+    }
     file.warn_of_rest();
     let node = builder.start().await?;
     print!(

@@ -9,6 +9,7 @@
 
 mod consuming;
 mod crossing;
+mod delaying;
 mod faults;
 mod java;
 mod offsets;

@@ -17,6 +17,9 @@ use rocketmq_testkit::Cluster;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+/// What lets a broker take messages back; 4.9 does not know it.
+const RECALL: &str = "recallMessageEnable=true";
+
 /// How long a story waits for what it expects, before it fails. Long enough for a redelivery by a real broker.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -60,15 +63,14 @@ impl Target {
     }
 
     async fn testkit() -> Self {
-        Self::of(Kind::Testkit(
-            Cluster::start().await.expect("start a cluster"),
-        ))
+        let cluster = Cluster::builder().recall(true).start().await;
+        Self::of(Kind::Testkit(cluster.expect("start a cluster")))
     }
 
     async fn own_apache() -> Self {
         let dir = tempfile::tempdir().expect("make a folder");
         let mut up = script("up", dir.path());
-        up.arg("--free-ports");
+        up.args(["--free-ports", "--set", RECALL]);
         if let Ok(version) = env::var("ROCKETMQ_TEST_VERSION") {
             up.args(["--version", &version]);
         }

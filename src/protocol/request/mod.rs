@@ -14,6 +14,7 @@ pub mod kv_config;
 pub mod notify_consumer_ids;
 pub mod pull_message;
 pub mod queue_offset;
+pub mod recall_message;
 pub mod register_broker;
 pub mod route;
 pub mod runtime_info;

@@ -16,6 +16,7 @@ mod offsets;
 mod registrar;
 mod schedule;
 mod store;
+mod timed;
 mod timers;
 mod topics;
 
@@ -41,6 +42,7 @@ use membership::Heartbeats;
 use offsets::Offsets;
 use registrar::Unregistered;
 use store::{QueueKey, Store};
+use timed::Recalled;
 use timers::Timers;
 use topics::{MAX_QUEUES, Topics};
 
@@ -61,6 +63,8 @@ pub(crate) struct BrokerConfig {
     pub(crate) store_limit: usize,
     /// How old the last heartbeat of a member may get.
     pub(crate) member_expiry: Duration,
+    /// Whether timer messages can be recalled.
+    pub(crate) recall: bool,
     pub(crate) answers: AnswerFormat,
 }
 
@@ -75,6 +79,7 @@ impl Default for BrokerConfig {
             max_message: 4 * 1024 * 1024,
             store_limit: 256 * 1024 * 1024,
             member_expiry: Duration::from_secs(120),
+            recall: false,
             answers: AnswerFormat::default(),
         }
     }
@@ -110,6 +115,7 @@ pub(crate) struct Broker {
     held: HeldPulls,
     heartbeats: Heartbeats,
     timers: Timers<Event>,
+    recalled: Recalled,
     /// Answers that wait until the name servers know the topics that they are about.
     unregistered: Unregistered,
     unique_ids: UniqueIdGenerator,
@@ -123,7 +129,9 @@ enum Event {
     /// A held pull is to be answered.
     EndHold(QueueKey, HoldId),
     /// A delayed message goes to its topic: its queue among the levels, and its offset there.
-    Deliver(QueueKey, i64),
+    Delay(QueueKey, i64),
+    /// A timer message does: its queue, and its offset there.
+    Time(QueueKey, i64),
     /// A connection's members may have expired.
     CheckMember(u64),
 }
@@ -147,6 +155,7 @@ impl SharedBroker {
             held: HeldPulls::default(),
             heartbeats: Heartbeats::default(),
             timers: Timers::default(),
+            recalled: Recalled::default(),
             unregistered: Unregistered::new(config.name_servers.len()),
             // Ids must differ between the brokers of a process, and between its runs.
             unique_ids: UniqueIdGenerator::new(
@@ -290,7 +299,8 @@ impl Broker {
         while let Some(event) = self.timers.pop_due(self.now) {
             match event {
                 Event::EndHold(queue, hold) => self.end_hold(queue, hold),
-                Event::Deliver(queue, offset) => self.deliver(queue, offset),
+                Event::Delay(queue, offset) => self.delay_is_over(queue, offset),
+                Event::Time(queue, offset) => self.time_is_up(queue, offset),
                 Event::CheckMember(connection) => self.check_member(connection),
             }
         }

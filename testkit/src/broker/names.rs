@@ -10,6 +10,8 @@ pub(crate) const DEAD_LETTER_PREFIX: &str = "%DLQ%";
 pub(crate) const AUTO_CREATE_TOPIC: &str = "TBW102";
 /// Where delayed messages wait, one queue per level.
 pub(crate) const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
+/// Where timer messages wait.
+pub(crate) const TIMER_TOPIC: &str = "rmq_sys_wheel_timer";
 /// Where half messages wait.
 pub(crate) const HALF_TOPIC: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
 /// Where it is noted which half messages are settled.

@@ -71,6 +71,7 @@ impl Topics {
             (broker, 1, INHERIT | READ_WRITE),
             ("OFFSET_MOVED_EVENT", 1, READ_WRITE),
             (names::SCHEDULE_TOPIC, SCHEDULE_QUEUES, READ_WRITE),
+            (names::TIMER_TOPIC, 1, READ_WRITE),
             (&reply_topic, 1, READ_WRITE),
             (names::HALF_TOPIC, 1, READ_WRITE),
             (names::HALF_DONE_TOPIC, 1, READ_WRITE),
@@ -231,6 +232,6 @@ mod tests {
         topics.delete("t", 40);
         topics.delete("t", 50);
         assert_eq!((topics.version(), topics.data_version().timestamp), (2, 40));
-        assert_eq!(topics.configs().topic_config_table.len(), 10);
+        assert_eq!(topics.configs().topic_config_table.len(), 11);
     }
 }

@@ -9,6 +9,7 @@ mod delete_topic;
 mod heartbeat;
 mod pull_message;
 mod queue_offset;
+mod recall_message;
 mod runtime_info;
 mod send_back;
 mod send_message;
@@ -38,6 +39,7 @@ pub(super) fn handle(broker: &mut Broker, call: &mut Call<'_>) -> Result<(), Ref
         RequestCode::GET_MAX_OFFSET => queue_offset::max(broker, call),
         RequestCode::GET_MIN_OFFSET => queue_offset::min(broker, call),
         RequestCode::GET_EARLIEST_MSG_STORETIME => queue_offset::earliest(broker, call),
+        RequestCode::RECALL_MESSAGE => recall_message::handle(broker, call),
         RequestCode::VIEW_MESSAGE_BY_ID => view_message::handle(broker, call),
         RequestCode::HEART_BEAT => heartbeat::handle(broker, call),
         RequestCode::UNREGISTER_CLIENT => unregister_client::handle(broker, call),

@@ -7,7 +7,6 @@ use rocketmq_sdk::protocol::request::route::Permission;
 use rocketmq_sdk::protocol::request::send_back::SendBack;
 
 use crate::broker::arrival::Arrival;
-use crate::broker::filter::tag_code;
 use crate::broker::{Broker, names};
 use crate::name_server::APPLY_TOPIC_URL;
 use crate::net::call::{Call, Refusal};
@@ -78,15 +77,10 @@ fn returned(message: &StoredMessage, topic: String, queue_id: i32, delay_level: 
     Arrival {
         topic: topic.into(),
         queue_id,
-        flag: message.flag,
-        sys_flag: message.sys_flag,
-        born_timestamp: message.born_timestamp,
-        born_host: message.born_host,
         reconsume_times: message.reconsume_times.saturating_add(1),
-        body: message.body.clone(),
-        tag_code: tag_code(properties.get(property_names::TAGS)),
-        properties,
         delay_level,
+        timer: true,
+        ..Arrival::again(message, properties)
     }
 }
 

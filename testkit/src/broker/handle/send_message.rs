@@ -1,8 +1,10 @@
 //! SEND_MESSAGE (10) and SEND_MESSAGE_V2 (310).
 
+use std::borrow::Cow;
+
 use rocketmq_sdk::protocol::code::ResponseCode;
 use rocketmq_sdk::protocol::message::{
-    OffsetMessageId, Properties, SysFlag, ids, properties, property_names,
+    OffsetMessageId, Properties, RecallHandle, SysFlag, ids, properties, property_names,
 };
 use rocketmq_sdk::protocol::request::send_message::{SendMessage, SendMessageResponse};
 use rocketmq_sdk::protocol::request::send_message_v1::SendMessageV1;
@@ -15,7 +17,7 @@ use crate::name_server::APPLY_TOPIC_URL;
 use crate::net::call::{Call, Refusal};
 
 /// The region that the broker is in.
-const REGION: &str = "DefaultRegion";
+pub(super) const REGION: &str = "DefaultRegion";
 
 pub(super) fn long(broker: &mut Broker, call: &mut Call<'_>) -> Result<(), Refusal> {
     let request: SendMessageV1<'_> = call.header()?;
@@ -62,23 +64,24 @@ fn send(
         properties: seen.stored_properties(raw, &broker.config.cluster, unique_key),
         tag_code: tag_code(seen.tag),
         delay_level: seen.delay_level,
+        timer: seen.timer,
     };
     if let Some(group) = request.topic.strip_prefix(names::RETRY_PREFIX) {
         broker.end_retries(group, request, &mut arrival)?;
     }
     let queue_id = arrival.queue_id;
-    let stored = broker.take_in(arrival)?;
+    let taken = broker.take_in(arrival)?;
     let id = OffsetMessageId {
         host: broker.addr,
-        physical_offset: stored.position,
+        physical_offset: taken.appended.position,
     };
     call.answer(&SendMessageResponse {
         msg_id: id.encode(&mut [0; ids::MAX_LEN]).into(),
         queue_id,
-        queue_offset: stored.queue_offset,
+        queue_offset: taken.appended.queue_offset,
         transaction_id: Some(unique_key.into()),
         batch_uniq_id: None,
-        recall_handle: None,
+        recall_handle: broker.recall_handle(request, taken.timer_out, unique_key),
         region: Some(REGION.into()),
         trace_on: Some(true),
     });
@@ -141,12 +144,6 @@ impl<'a> Seen<'a> {
                 "the broker sending transaction message is forbidden",
             ));
         }
-        if self.timer && self.delay_level <= 0 {
-            return Err(Refusal::new(
-                ResponseCode::SYSTEM_ERROR,
-                "accurate timer message is not enabled, timerWheelEnable is false",
-            ));
-        }
         Ok(())
     }
 
@@ -206,6 +203,24 @@ impl Broker {
             self.topics.ensure(name, 1, self.now);
         }
         Ok(())
+    }
+
+    /// With what a message can be recalled, if it waits for its time.
+    fn recall_handle(
+        &self,
+        request: &SendMessage<'_>,
+        timer_out: Option<i64>,
+        unique_key: &str,
+    ) -> Option<Cow<'static, str>> {
+        let slot = timer_out.filter(|_| !request.topic.starts_with(names::RETRY_PREFIX))?;
+        let handle = RecallHandle {
+            topic: request.topic.to_string(),
+            broker_name: self.config.name.clone(),
+            // A millisecond more, so that it counts as the same second when it is rounded down.
+            deliver_millis: (slot + 1).to_string(),
+            message_id: unique_key.to_owned(),
+        };
+        Some(handle.encode().into())
     }
 
     pub(super) fn choose_queue(&mut self, queues: i32) -> i32 {
