@@ -19,6 +19,7 @@ pub mod register_broker;
 pub mod route;
 pub mod runtime_info;
 pub mod send_back;
+pub mod send_batch;
 pub mod send_message;
 pub mod send_message_v1;
 pub mod subscription_group;

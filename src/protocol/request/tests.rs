@@ -8,6 +8,7 @@ use super::create_topic::CreateTopic;
 use super::delete_topic::{DeleteTopicInBroker, DeleteTopicInNameServer};
 use super::kv_config::{DeleteKvConfig, GetKvConfig, PutKvConfig};
 use super::recall_message::RecallMessage;
+use super::send_batch::SendBatch;
 use super::send_message::SendMessage;
 use super::send_message_v1::SendMessageV1;
 use super::subscription_group::{DeleteGroup, GetGroup};
@@ -76,6 +77,7 @@ fn headers_come_back_as_they_were() {
         GetProducerConnections { producer_group: "g".into(), broker_name: bname() },
         GetGroup { group: "g".into(), broker_name: bname() },
         DeleteGroup { group_name: "g".into(), clean_offset: Some(true) },
+        SendBatch(SendMessage { batch: Some(true), ..long().into() }),
         ViewMessage { offset: 9, topic: Some("t".into()), broker_name: bname() },
         RecallMessage {
             producer_group: Some("g".into()),

@@ -171,7 +171,7 @@ impl Broker {
             .map_err(|_| self.illegal())
     }
 
-    fn illegal(&self) -> Refusal {
+    pub(super) fn illegal(&self) -> Refusal {
         let limit = self.config.max_message;
         Refusal::new(
             ResponseCode::MESSAGE_ILLEGAL,

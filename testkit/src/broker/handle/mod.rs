@@ -12,6 +12,7 @@ mod queue_offset;
 mod recall_message;
 mod runtime_info;
 mod send_back;
+mod send_batch;
 mod send_message;
 mod subscription_group;
 mod topic_configs;
@@ -29,7 +30,9 @@ use crate::net::call::{Call, Refusal};
 pub(super) fn handle(broker: &mut Broker, call: &mut Call<'_>) -> Result<(), Refusal> {
     match call.request.request_code() {
         RequestCode::SEND_MESSAGE => send_message::long(broker, call),
-        RequestCode::SEND_MESSAGE_V2 => send_message::short(broker, call),
+        RequestCode::SEND_MESSAGE_V2 | RequestCode::SEND_BATCH_MESSAGE => {
+            send_message::short(broker, call)
+        }
         RequestCode::PULL_MESSAGE | RequestCode::LITE_PULL_MESSAGE => {
             pull_message::handle(broker, call)
         }

@@ -1,4 +1,4 @@
-//! SEND_MESSAGE (10) and SEND_MESSAGE_V2 (310).
+//! SEND_MESSAGE (10) and SEND_MESSAGE_V2 (310); SEND_BATCH_MESSAGE (320) has the header of the latter.
 
 use std::borrow::Cow;
 
@@ -11,6 +11,7 @@ use rocketmq_sdk::protocol::request::send_message_v1::SendMessageV1;
 
 use crate::broker::arrival::Arrival;
 use crate::broker::filter::tag_code;
+use crate::broker::handle::send_batch;
 use crate::broker::topics::Topic;
 use crate::broker::{Broker, names};
 use crate::name_server::APPLY_TOPIC_URL;
@@ -21,12 +22,24 @@ pub(super) const REGION: &str = "DefaultRegion";
 
 pub(super) fn long(broker: &mut Broker, call: &mut Call<'_>) -> Result<(), Refusal> {
     let request: SendMessageV1<'_> = call.header()?;
-    send(broker, call, &request.into())
+    one_or_many(broker, call, &request.into())
 }
 
 pub(super) fn short(broker: &mut Broker, call: &mut Call<'_>) -> Result<(), Refusal> {
     let request = call.header()?;
-    send(broker, call, &request)
+    one_or_many(broker, call, &request)
+}
+
+fn one_or_many(
+    broker: &mut Broker,
+    call: &mut Call<'_>,
+    request: &SendMessage<'_>,
+) -> Result<(), Refusal> {
+    if request.batch == Some(true) {
+        send_batch::send(broker, call, request)
+    } else {
+        send(broker, call, request)
+    }
 }
 
 fn send(
@@ -88,7 +101,7 @@ fn send(
     Ok(())
 }
 
-fn no_such_queue(request: &SendMessage<'_>, queues: i32, call: &Call<'_>) -> Refusal {
+pub(super) fn no_such_queue(request: &SendMessage<'_>, queues: i32, call: &Call<'_>) -> Refusal {
     let remark = format!(
         "request queueId[{}] is illegal, topic {} has {queues} queues. Producer: {}",
         request.queue_id, request.topic, call.peer.addr
@@ -170,7 +183,7 @@ impl<'a> Seen<'a> {
 
 impl Broker {
     /// The topic that a message is for, made if that is allowed.
-    fn topic_for(&mut self, request: &SendMessage<'_>) -> Result<&Topic, Refusal> {
+    pub(super) fn topic_for(&mut self, request: &SendMessage<'_>) -> Result<&Topic, Refusal> {
         let name = &*request.topic;
         if self.topics.get(name).is_none() {
             self.create_topic_for(request)?;
