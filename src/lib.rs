@@ -21,6 +21,6 @@ pub use consumer::{
 pub use error::{Delivery, Error, ErrorKind, Result};
 pub use message::{Message, MessageBuilder, MessageExt, MessageQueue};
 pub use producer::{
-    DefaultProducer, DefaultProducerBuilder, ProducerReport, Receipt, SendFuture, SendResult,
-    SendStatus,
+    BatchFuture, DefaultProducer, DefaultProducerBuilder, ProducerReport, Receipt, SendFuture,
+    SendResult, SendStatus, SplitBatchFuture,
 };

@@ -23,6 +23,7 @@ use crate::protocol::request::pull_message::{PullMessage, PullMessageResponse};
 use crate::protocol::request::queue_offset::{GetMaxOffset, QueueOffsetResponse, SearchOffset};
 use crate::protocol::request::recall_message::RecallMessage;
 use crate::protocol::request::send_back::SendBack;
+use crate::protocol::request::send_batch::SendBatch;
 use crate::protocol::request::send_message::SendMessage;
 use crate::protocol::request::unregister_client::UnregisterClient;
 use crate::transport::{Call, CallError, Connection, Pool};
@@ -69,7 +70,7 @@ impl Rpc {
     ) -> Result<Option<Call>, CallError> {
         self.pool
             .ready(addr)
-            .map(|connection| connection.call(header, body, deadline))
+            .map(|connection| put_send(&connection, header, body, deadline))
             .transpose()
     }
 
@@ -81,7 +82,10 @@ impl Rpc {
         body: &Bytes,
         deadline: Instant,
     ) -> Result<Call, CallError> {
-        self.start(addr, header, body, deadline).await
+        self.with_connection(addr, deadline, |connection| {
+            put_send(connection, header, body, deadline)
+        })
+        .await
     }
 
     /// Sends a message that is not answered. Returns when it waits to be written.
@@ -337,6 +341,20 @@ impl Rpc {
                 outcome => return outcome,
             }
         }
+    }
+}
+
+/// A single message and a batch differ in the request's code.
+fn put_send(
+    connection: &Connection,
+    header: &SendMessage<'_>,
+    body: &Bytes,
+    deadline: Instant,
+) -> Result<Call, CallError> {
+    if header.batch == Some(true) {
+        connection.call(&SendBatch(header.clone()), body, deadline)
+    } else {
+        connection.call(header, body, deadline)
     }
 }
 

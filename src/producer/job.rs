@@ -29,6 +29,7 @@ pub(super) struct Job {
     pub(super) shared: Arc<Shared>,
     pub(super) budget: Budget,
     message: Message,
+    batch: bool,
     sys_flag: SysFlag,
     born_timestamp: i64,
     /// Whether it was tried to make the body smaller.
@@ -76,19 +77,34 @@ impl Job {
         in_flight: Option<TaskTrackerToken>,
     ) -> Self {
         let born_timestamp = shared.client.now_millis();
-        let mut buffer = [0; ids::MAX_LEN];
-        let millis = u64::try_from(born_timestamp).unwrap_or(0);
-        message.add_property(
-            names::UNIQUE_KEY,
-            shared.client.ids().next(millis, &mut buffer),
-        );
+        give_id(&mut message, &shared, born_timestamp);
         Self {
             shared,
             budget,
             message,
+            batch: false,
             sys_flag: SysFlag::default(),
             born_timestamp,
             packed: false,
+            _in_flight: in_flight,
+        }
+    }
+
+    /// A batch as one message: it is never compressed, and each of its messages has an id already.
+    pub(super) fn of_batch(
+        shared: Arc<Shared>,
+        batch: Message,
+        budget: Budget,
+        in_flight: Option<TaskTrackerToken>,
+    ) -> Self {
+        Self {
+            born_timestamp: shared.client.now_millis(),
+            shared,
+            budget,
+            message: batch,
+            batch: true,
+            sys_flag: SysFlag::default(),
+            packed: true,
             _in_flight: in_flight,
         }
     }
@@ -145,6 +161,7 @@ impl Job {
             born_timestamp: self.born_timestamp,
             flag: self.message.flag(),
             properties: Some(self.message.raw_properties().into()),
+            batch: self.batch.then_some(true),
             broker_name: Some((&*queue.broker_name).into()),
             ..SendMessage::default()
         }
@@ -211,6 +228,14 @@ impl Job {
             .attempt(attempt, of)
             .after(Instant::now() - self.budget.started())
     }
+}
+
+/// Gives a message, which is sent now, the id that all attempts to send it have in common.
+pub(super) fn give_id(message: &mut Message, shared: &Shared, now_millis: i64) {
+    let mut buffer = [0; ids::MAX_LEN];
+    let millis = u64::try_from(now_millis).unwrap_or(0);
+    let id = shared.client.ids().next(millis, &mut buffer);
+    message.add_property(names::UNIQUE_KEY, id);
 }
 
 fn compress(body: &[u8]) -> Option<Bytes> {

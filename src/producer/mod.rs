@@ -7,6 +7,7 @@
 //! is written and what the answer means; [`rest`] does the waiting and the trying again that [`verdict`] and [`retry`] decide.
 //! [`driver`] sees through what was handed over. [`recall`] takes a message back.
 
+mod batch;
 mod builder;
 mod driver;
 mod job;
@@ -42,6 +43,7 @@ use crate::producer::driver::Driver;
 use crate::producer::membership::Membership;
 use crate::producer::result::WhenNotOk;
 
+pub use batch::{BatchFuture, SplitBatchFuture};
 pub use builder::DefaultProducerBuilder;
 pub use driver::Receipt;
 pub use result::{SendResult, SendStatus};
@@ -176,6 +178,29 @@ impl DefaultProducer {
     /// See [`SendFuture`]: dropping it cancels the send.
     pub fn send(&self, message: Message) -> SendFuture {
         SendFuture::new(Arc::clone(&self.shared), message)
+    }
+
+    /// Sends several messages of one topic in one request, and waits until a broker has stored all of them: one result for each. See
+    /// [`BatchFuture`] for the rules, for sending to a given queue or by a key, and for splitting a batch that is too large.
+    ///
+    /// ```no_run
+    /// # async fn example(producer: rocketmq_sdk::DefaultProducer) -> rocketmq_sdk::Result<()> {
+    /// # use rocketmq_sdk::Message;
+    /// let batch = (0..10).map(|number| Message::new("01_hello", format!("hello {number}"))).collect();
+    /// for result in producer.send_batch(batch).await? {
+    ///     println!("{}", result.msg_id());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// See [`BatchFuture`].
+    ///
+    /// # Cancel safety
+    /// See [`BatchFuture`]: dropping it cancels the send.
+    pub fn send_batch(&self, messages: Vec<Message>) -> BatchFuture {
+        BatchFuture::new(Arc::clone(&self.shared), messages)
     }
 
     /// Hands a message over: resolves when it is accepted, to a [`Receipt`] that resolves when it is stored. See

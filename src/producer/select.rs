@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::message::MessageQueue;
-use crate::protocol::message::tags::java_hash;
 
 /// The brokers that one send had better not use again.
 #[derive(Debug, Default)]
@@ -67,13 +66,13 @@ pub(super) fn in_turn(queues: &[MessageQueue], turn: usize, avoid: &Avoid) -> Op
         .or(Some(from))
 }
 
-/// The index of the queue that messages with this sharding key go to: Java's `SelectMessageQueueByHash`.
+/// The index of the queue that messages with a sharding key of this Java hash go to: Java's `SelectMessageQueueByHash`.
 ///
 /// `None` only when there is no queue.
-pub(super) fn by_key(key: &str, count: usize) -> Option<usize> {
-    let hash = i64::from(java_hash(key));
+pub(super) fn by_hash(hash: i32, count: usize) -> Option<usize> {
     let count = i64::try_from(count).ok()?;
-    usize::try_from(hash.checked_rem(count)?.unsigned_abs()).ok()
+    let index = i64::from(hash).checked_rem(count)?;
+    usize::try_from(index.unsigned_abs()).ok()
 }
 
 #[cfg(test)]
@@ -81,6 +80,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::protocol::message::tags::java_hash;
+
+    fn by_key(key: &str, count: usize) -> Option<usize> {
+        by_hash(java_hash(key), count)
+    }
 
     fn queues(brokers: &[(&str, i32)]) -> Vec<MessageQueue> {
         brokers

@@ -62,6 +62,8 @@ enum State {
 struct Draft {
     shared: Arc<Shared>,
     message: Message,
+    /// Whether the body is a batch. Its messages were checked.
+    batch: bool,
     target: Target,
     timeout: Option<Duration>,
     admission: Option<Admission>,
@@ -90,11 +92,35 @@ impl SendFuture {
             state: State::New(Draft {
                 shared,
                 message,
+                batch: false,
                 target: Target::Any,
                 timeout: None,
                 admission: None,
             }),
         }
+    }
+
+    /// A message with its options.
+    pub(super) fn of_one(
+        shared: Arc<Shared>,
+        message: Message,
+        target: Target,
+        timeout: Option<Duration>,
+    ) -> Self {
+        Self::new(shared, message).with(|draft| {
+            draft.target = target;
+            draft.timeout = timeout;
+        })
+    }
+
+    /// A batch, whose messages were checked, as one message.
+    pub(super) fn of_batch(
+        shared: Arc<Shared>,
+        batch: Message,
+        target: Target,
+        timeout: Option<Duration>,
+    ) -> Self {
+        Self::of_one(shared, batch, target, timeout).with(|draft| draft.batch = true)
     }
 
     /// How long the send may take, all attempts together. Default: the producer's send timeout, 3 s.
@@ -125,7 +151,7 @@ impl SendFuture {
             draft
                 .message
                 .set_property(names::SHARDING_KEY, key.as_ref());
-            draft.target = Target::Key(None);
+            draft.target = Target::of_key(key.as_ref());
         })
     }
 
@@ -282,10 +308,12 @@ impl Draft {
             return Err(polled_before());
         };
         let budget = Budget::new(began, time, retries);
-        Ok((
-            Job::new(self.shared, self.message, budget, in_flight),
-            self.target,
-        ))
+        let job = if self.batch {
+            Job::of_batch(self.shared, self.message, budget, in_flight)
+        } else {
+            Job::new(self.shared, self.message, budget, in_flight)
+        };
+        Ok((job, self.target))
     }
 
     /// Sends the message where that takes no waiting.
@@ -347,7 +375,7 @@ fn rest(rest: Rest, next: Next) -> State {
     State::Rest(Box::pin(rest.run(next)))
 }
 
-fn polled_before() -> Error {
+pub(super) fn polled_before() -> Error {
     Error::invalid(OPERATION, "the send has begun already")
 }
 

@@ -9,7 +9,7 @@ use crate::message::{Message, MessageQueue};
 use crate::producer::OPERATION;
 use crate::producer::queues::Queues;
 use crate::producer::select::{self, Avoid};
-use crate::protocol::message::property_names as names;
+use crate::protocol::message::tags::java_hash;
 
 /// An application's own choice of a queue: an index into the queues that it is given.
 pub(super) type Selector = Box<dyn FnOnce(&[MessageQueue], &Message) -> usize + Send>;
@@ -20,13 +20,24 @@ pub(super) enum Target {
     Any,
     /// To this one. Also what a selector becomes when it has chosen.
     Queue(MessageQueue),
-    /// To the one that its sharding key chooses, or has chosen.
-    Key(Option<MessageQueue>),
+    /// To the one that its sharding key, of this Java hash, chooses or has chosen.
+    Key {
+        hash: i32,
+        chosen: Option<MessageQueue>,
+    },
     /// To the one that the application chooses.
     Selector(Selector),
 }
 
 impl Target {
+    /// The queue of a sharding key.
+    pub(super) fn of_key(key: &str) -> Self {
+        Self::Key {
+            hash: java_hash(key),
+            chosen: None,
+        }
+    }
+
     /// Whether another attempt may go to another queue.
     pub(super) const fn may_move(&self) -> bool {
         matches!(self, Self::Any)
@@ -34,7 +45,7 @@ impl Target {
 
     /// Lets a key choose again when its queue is not there any more: that is where later messages with this key will go.
     pub(super) fn forget_what_is_gone(&mut self, queues: &Queues) {
-        if let Self::Key(chosen) = self {
+        if let Self::Key { chosen, .. } = self {
             chosen.take_if(|queue| !queues.choices().contains(queue));
         }
     }
@@ -59,13 +70,13 @@ impl Target {
                 *self = Self::Queue(queue.clone());
                 return Ok(queue);
             }
-            Self::Key(chosen) => {
-                let choose = || {
-                    let key = message.property(names::SHARDING_KEY).unwrap_or_default();
-                    select::by_key(key, list.len()).map(|index| list[index].clone())
-                };
+            Self::Key { hash, chosen } => {
+                let choose = || select::by_hash(hash, list.len()).map(|index| list[index].clone());
                 let queue = chosen.or_else(choose).ok_or_else(|| no_queue(message))?;
-                *self = Self::Key(Some(queue.clone()));
+                *self = Self::Key {
+                    hash,
+                    chosen: Some(queue.clone()),
+                };
                 return Ok(queue);
             }
             Self::Selector(selector) => ask(selector, list, message)?,

@@ -1,5 +1,6 @@
 //! A producer among a name server and brokers that the test plays.
 
+mod batching;
 mod codes;
 mod ending;
 mod handing_over;

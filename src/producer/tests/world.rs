@@ -20,9 +20,10 @@ use crate::protocol::code::{RequestCode, ResponseCode};
 use crate::protocol::command::{Command, Head};
 use crate::protocol::fields::NoFields;
 use crate::protocol::frame;
-use crate::protocol::message::properties;
+use crate::protocol::message::{BatchMessages, properties};
 use crate::protocol::request::Request;
 use crate::protocol::request::route::{BrokerData, GetRoute, QueueData, RouteBody};
+use crate::protocol::request::send_batch::SendBatch;
 use crate::protocol::request::send_message::{SendMessage, SendMessageResponse};
 
 pub(super) const NAME_SERVER: &str = "ns:9876";
@@ -151,8 +152,11 @@ impl World {
             .collect()
     }
 
+    /// The messages and batches that were sent.
     pub(super) fn sent(&self) -> Vec<Asked> {
-        self.asked(SendMessage::CODE)
+        let mut all = self.asked.lock().clone();
+        all.retain(|asked| [SendMessage::CODE, SendBatch::CODE].contains(&asked.code));
+        all
     }
 
     /// The brokers that got a message, in order.
@@ -197,7 +201,7 @@ impl World {
                 None => Answer::at_once(ResponseCode::TOPIC_NOT_EXIST, Bytes::new()),
             };
         }
-        if command.request_code() != SendMessage::CODE {
+        if ![SendMessage::CODE, SendBatch::CODE].contains(&command.request_code()) {
             return Answer::at_once(ResponseCode::SUCCESS, Bytes::new());
         }
         let broker = self.brokers.lock().get(addr).cloned();
@@ -255,7 +259,7 @@ impl Answer {
         match queue_id {
             Ok(queue_id) => {
                 let header = SendMessageResponse {
-                    msg_id: "0A00000100002A9F0000000000000000".into(),
+                    msg_id: places(request).into(),
                     queue_id,
                     queue_offset: 7,
                     transaction_id: Some("TX".into()),
@@ -270,6 +274,18 @@ impl Answer {
         out.extend_from_slice(&self.body);
         out
     }
+}
+
+/// The broker's id of each message of a request.
+fn places(request: &Command) -> String {
+    let count = match request.request_code() {
+        SendBatch::CODE => BatchMessages::new(request.body.clone()).count(),
+        _ => 1,
+    };
+    let places: Vec<_> = (0..count)
+        .map(|at| format!("0A00000100002A9F{at:016X}"))
+        .collect();
+    places.join(",")
 }
 
 fn note(addr: &str, command: &Command) -> Asked {
