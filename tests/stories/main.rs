@@ -7,6 +7,7 @@
 #![allow(clippy::future_not_send, reason = "stories run where they are started")]
 #![allow(clippy::unwrap_used, reason = "a story that cannot go on fails")]
 
+mod batching;
 mod consuming;
 mod crossing;
 mod delaying;
@@ -16,4 +17,5 @@ mod offsets;
 mod received;
 mod sending;
 mod sharing;
+mod stored;
 mod target;

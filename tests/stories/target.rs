@@ -237,7 +237,8 @@ impl Target {
         }
     }
 
-    async fn brokers(&self) -> Vec<String> {
+    /// The addresses of all masters.
+    pub async fn brokers(&self) -> Vec<String> {
         let answer = ask(
             self.name_server(),
             RequestCode::GET_BROKER_CLUSTER_INFO,
