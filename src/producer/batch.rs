@@ -41,7 +41,7 @@ pub struct BatchFuture {
 enum State {
     New(Draft),
     Sent {
-        send: SendFuture,
+        send: Box<SendFuture>,
         /// The id of each message. Empty for a batch of one, which is sent as a message.
         ids: Vec<Box<str>>,
     },
@@ -134,7 +134,7 @@ impl Draft {
             && let Some(message) = self.messages.pop()
         {
             return Ok(State::Sent {
-                send: SendFuture::of_one(self.shared, message, target, timeout),
+                send: Box::new(SendFuture::of_one(self.shared, message, target, timeout)),
                 ids: Vec::new(),
             });
         }
@@ -146,7 +146,7 @@ impl Draft {
         let id_of = |message: &Message| message.property(names::UNIQUE_KEY).map(Into::into);
         Ok(State::Sent {
             ids: self.messages.iter().filter_map(id_of).collect(),
-            send: SendFuture::of_batch(self.shared, batch, target, timeout),
+            send: Box::new(SendFuture::of_batch(self.shared, batch, target, timeout)),
         })
     }
 }
@@ -212,7 +212,7 @@ pub struct SplitBatchFuture {
 
 enum SplitState {
     New(Draft),
-    Going(Going),
+    Going(Box<Going>),
     Over,
 }
 
@@ -300,7 +300,7 @@ impl Future for SplitBatchFuture {
             && let SplitState::New(draft) = mem::replace(state, SplitState::Over)
         {
             match draft.split() {
-                Ok(going) => *state = SplitState::Going(going),
+                Ok(going) => *state = SplitState::Going(Box::new(going)),
                 Err(outcomes) => return Poll::Ready(outcomes),
             }
         }
