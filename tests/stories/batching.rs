@@ -14,7 +14,7 @@ use crate::target::{Target, ask, wait_until_stored};
 
 fn batch(topic: &str, count: usize) -> Vec<Message> {
     let message = |at: usize| {
-        let builder = Message::builder(topic).tag(if at % 2 == 0 { "even" } else { "odd" });
+        let builder = Message::builder(topic).tag(["even", "odd"][at % 2]);
         let builder = builder.key(format!("k{at}")).property("at", at.to_string());
         builder.body(format!("m{at}")).build()
     };
