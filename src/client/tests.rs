@@ -444,6 +444,19 @@ fn a_look_up_that_ended_with_its_runtime_is_not_the_last() {
     assert!(found.unwrap().is_some());
 }
 
+#[test]
+fn a_look_up_on_a_runtime_that_has_ended_is_an_error() {
+    let world = World::new();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let client = runtime.block_on(world.client(NAME_SERVER));
+    let handle = runtime.handle().clone();
+    drop(runtime);
+    let _inside = handle.enter();
+    // Its task is dropped while it is being spawned.
+    let found = client.route("t", soon()).now_or_never().unwrap();
+    assert_eq!(found.unwrap_err().kind(), ErrorKind::Closed);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_member_that_cannot_wait_for_brokers_is_gone_all_the_same() {
     let world = World::new();

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
@@ -21,7 +22,8 @@ use crate::route::table::Route;
 /// they start, until the brokers register again.
 const KEEP_FOR: Duration = Duration::from_secs(600);
 
-type Lookup = Shared<BoxFuture<'static, Result<Option<Arc<Route>>>>>;
+type Found = Result<Option<Arc<Route>>>;
+type Lookup = Shared<BoxFuture<'static, Found>>;
 
 /// The routes of one client.
 pub(crate) struct Routes {
@@ -118,29 +120,39 @@ impl Routes {
         topic: &str,
         deadline: Instant,
     ) -> Result<Option<Arc<Route>>> {
-        let lookup = {
-            let mut lookups = self.lookups.lock();
-            match lookups.get(topic) {
-                Some(lookup) => lookup.clone(),
-                None => {
-                    let topic: Arc<str> = topic.into();
-                    // A task of its own: it ends also when everybody who asked goes away.
-                    let asking = self.tasks.spawn(Asking::new(self, &topic).ask());
-                    let gone = |_| Err(Error::new(ErrorKind::Closed, "look up a route"));
-                    let lookup = asking
-                        .map(move |asked| asked.unwrap_or_else(gone))
-                        .boxed()
-                        .shared();
-                    lookups.insert(topic, lookup.clone());
-                    lookup
-                }
-            }
-        };
+        let (lookup, asking) = self.join(topic);
+        if let Some(asking) = asking {
+            // A task of its own: it ends also when everybody who asked goes away.
+            self.tasks.spawn(asking.ask());
+        }
         timeout_at(deadline, lookup).await.unwrap_or_else(|_| {
             Err(Error::new(ErrorKind::Timeout, "look up a route")
                 .topic_of(topic)
                 .detail("no name server answered in time"))
         })
+    }
+
+    /// The look-up of a topic that is under way; else a new one, to be spawned without the lock: a runtime that ends drops the
+    /// task at once, and that takes the lock again.
+    fn join(self: &Arc<Self>, topic: &str) -> (Lookup, Option<Asking>) {
+        let mut lookups = self.lookups.lock();
+        if let Some(lookup) = lookups.get(topic) {
+            return (lookup.clone(), None);
+        }
+        let (answer, asked) = oneshot::channel();
+        let gone = |_| Err(Error::new(ErrorKind::Closed, "look up a route"));
+        let lookup = asked
+            .map(move |asked| asked.unwrap_or_else(gone))
+            .boxed()
+            .shared();
+        let topic: Arc<str> = topic.into();
+        lookups.insert(Arc::clone(&topic), lookup.clone());
+        let asking = Asking {
+            routes: Arc::clone(self),
+            topic,
+            answer: Some(answer),
+        };
+        (lookup, Some(asking))
     }
 
     async fn ask(&self, topic: &Arc<str>) -> Result<Option<Arc<Route>>> {
@@ -209,18 +221,17 @@ impl Routes {
 struct Asking {
     routes: Arc<Routes>,
     topic: Arc<str>,
+    answer: Option<oneshot::Sender<Found>>,
 }
 
 impl Asking {
-    fn new(routes: &Arc<Routes>, topic: &Arc<str>) -> Self {
-        Self {
-            routes: Arc::clone(routes),
-            topic: Arc::clone(topic),
-        }
-    }
-
-    async fn ask(self) -> Result<Option<Arc<Route>>> {
-        self.routes.ask(&self.topic).await
+    async fn ask(mut self) {
+        let found = self.routes.ask(&self.topic).await;
+        let answer = self.answer.take();
+        // First, so that nobody joins a look-up that is answered already.
+        drop(self);
+        // Nobody may wait any more.
+        let _ = answer.map(|answer| answer.send(found));
     }
 }
 
