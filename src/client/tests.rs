@@ -305,6 +305,21 @@ async fn a_name_server_that_is_down_is_passed_over_and_the_good_one_kept() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_name_server_that_answers_an_error_is_passed_over_too() {
+    let world = World::new();
+    world.host("starting:1", |_| (ResponseCode::SYSTEM_ERROR, Vec::new()));
+    world.host("good:1", |_| route());
+    // One of the two begins with the bad one.
+    for name_servers in ["starting:1;good:1", "good:1;starting:1"] {
+        let client = world.client(name_servers).await;
+        assert!(client.route("t", soon()).await.unwrap().is_some());
+    }
+    let alone = world.client("starting:1").await;
+    let error = alone.route("t", soon()).await.unwrap_err();
+    assert_eq!(error.response_code(), Some(ResponseCode::SYSTEM_ERROR));
+}
+
+#[tokio::test(start_paused = true)]
 async fn brokers_hear_of_a_group_first_and_last() {
     let world = World::new();
     world.host(NAME_SERVER, |_| route());

@@ -51,23 +51,21 @@ impl NameServers {
             .ask(OPERATION, &header, deadline)
             .await
             .map_err(|error| error.topic_of(topic))?;
-        match answer.response_code() {
-            ResponseCode::SUCCESS => java_json::from_slice("route", &answer.body)
-                .map(Some)
-                .map_err(|error| {
-                    Error::new(ErrorKind::Protocol, OPERATION)
-                        .topic_of(topic)
-                        .at(addr)
-                        .caused_by(error)
-                }),
-            ResponseCode::TOPIC_NOT_EXIST => Ok(None),
-            code => Err(Error::response(OPERATION, code, answer.remark.as_deref())
-                .topic_of(topic)
-                .at(addr)),
+        if answer.response_code() == ResponseCode::TOPIC_NOT_EXIST {
+            return Ok(None);
         }
+        java_json::from_slice("route", &answer.body)
+            .map(Some)
+            .map_err(|error| {
+                Error::new(ErrorKind::Protocol, OPERATION)
+                    .topic_of(topic)
+                    .at(addr)
+                    .caused_by(error)
+            })
     }
 
-    /// Asks each server in turn until one answers. A server that does not answer leaves time for the others.
+    /// Asks each server in turn until one knows: that there is something, or that there is not. One that does not answer leaves
+    /// time for the others, and one that answers an error, as it may while it starts, is passed over too.
     async fn ask<'h, R: Request<'h> + Sync>(
         &self,
         operation: &'static str,
@@ -76,29 +74,43 @@ impl NameServers {
     ) -> Result<(&Arc<str>, Command)> {
         let count = self.addrs.len();
         let first = self.current.load(Ordering::Relaxed);
-        let mut last = None;
+        let (mut refused, mut last) = (None, None);
         for turn in 0..count {
             let index = (first + turn) % count;
             let addr = &self.addrs[index];
             let now = Instant::now();
             let share = deadline.saturating_duration_since(now) / (count - turn) as u32;
             match self.ask_one(addr, header, now + share).await {
-                Ok(answer) => {
-                    self.current.store(index, Ordering::Relaxed);
-                    return Ok((addr, answer));
-                }
+                Ok(answer) => match answer.response_code() {
+                    ResponseCode::SUCCESS | ResponseCode::TOPIC_NOT_EXIST => {
+                        self.current.store(index, Ordering::Relaxed);
+                        return Ok((addr, answer));
+                    }
+                    code => {
+                        let error = Error::response(operation, code, answer.remark.as_deref());
+                        warn!(%addr, %error, "name server answers an error");
+                        refused = Some(error.at(addr));
+                    }
+                },
                 Err(error) => {
                     warn!(%addr, %error, "name server does not answer");
-                    last = Some(error.into_error(operation, addr));
+                    last = Some(error.into_error("ask a name server", addr));
                 }
             }
         }
-        let all = self.addrs.join(";");
-        let error = Error::new(ErrorKind::NameServer, operation).detail(format!("asked {all}"));
-        Err(match last {
+        Err(refused.unwrap_or_else(|| self.nobody(operation, last)))
+    }
+
+    /// No name server answered; `last` is why the last one did not.
+    fn nobody(&self, operation: &'static str, last: Option<Error>) -> Error {
+        let mut error = Error::new(ErrorKind::NameServer, operation);
+        if self.addrs.len() > 1 {
+            error = error.detail(format!("asked {}", self.addrs.join(";")));
+        }
+        match last {
             Some(last) => error.caused_by(last),
             None => error,
-        })
+        }
     }
 
     async fn ask_one<'h, R: Request<'h> + Sync>(
