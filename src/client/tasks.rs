@@ -48,7 +48,7 @@ impl Inner {
             .for_each(|member| member.route_changed(topic));
     }
 
-    /// Looks the routes of all members' topics up again.
+    /// Looks the routes of all members' topics up again, and forgets those of other topics.
     async fn refresh_routes(&self) {
         for topic in self.topics() {
             let known = self.routes.cached(&topic);
@@ -58,6 +58,7 @@ impl Inner {
                 debug!(%topic, %error, "route not refreshed");
             }
         }
+        self.routes.retain(&self.topics());
         let addrs = self.routes.addrs(false);
         self.rpc.forget_addresses(|addr| {
             self.name_servers.contains(addr) || addrs.iter().any(|known| **known == *addr)

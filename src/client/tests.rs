@@ -320,6 +320,18 @@ async fn a_name_server_that_answers_an_error_is_passed_over_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn routes_that_nobody_wants_any_more_are_forgotten() {
+    let world = World::new();
+    world.host(NAME_SERVER, |_| route());
+    world.host(BROKER, ok);
+    let client = world.client(NAME_SERVER).await;
+    let _registration = client.register(Group::new(MemberKind::Producer)).unwrap();
+    client.route("once", soon()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    assert!(client.cached_route("once").is_none() && client.cached_route("t").is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn brokers_hear_of_a_group_first_and_last() {
     let world = World::new();
     world.host(NAME_SERVER, |_| route());

@@ -114,6 +114,12 @@ impl Routes {
         addrs
     }
 
+    /// Forgets every route but those of these topics, which are sorted.
+    pub(crate) fn retain(&self, topics: &[Arc<str>]) {
+        let mut known = self.known.write();
+        known.retain(|topic, _| topics.binary_search(topic).is_ok());
+    }
+
     /// Asks the name servers; all who ask at once share the answer.
     async fn look_up(
         self: &Arc<Self>,
