@@ -22,12 +22,13 @@ pub(super) struct Heartbeats {
 
 impl Inner {
     /// Tells every broker of the members' topics which groups live here.
-    pub(super) async fn heartbeat(&self, deadline: Instant) {
+    pub(super) async fn heartbeat(&self) {
         let _round = self.heartbeats.round.lock().await;
         let Some(body) = self.heartbeat_body() else {
             return;
         };
         let brokers = self.routes.addrs(!self.registry.has_consumers());
+        let deadline = Instant::now() + self.config.request_timeout;
         let (rpc, body) = (&self.rpc, &body);
         join_all(brokers.iter().map(|addr| async move {
             if let Err(error) = rpc.heartbeat(addr, body, deadline).await {

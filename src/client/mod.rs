@@ -166,7 +166,7 @@ impl Client {
 
     /// Tells every broker which groups live here, and waits until those that answer have answered.
     pub(crate) async fn heartbeat_now(&self) {
-        self.inner.heartbeat(self.request_deadline()).await;
+        self.inner.heartbeat().await;
     }
 
     /// Starts a task that ends with the client.

@@ -17,9 +17,7 @@ pub(super) fn start(client: &Client, requests: mpsc::Receiver<Request>) {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            inner
-                .heartbeat(Instant::now() + inner.config.request_timeout)
-                .await;
+            inner.heartbeat().await;
         }
     });
     let inner = Arc::clone(&client.inner);

@@ -332,6 +332,19 @@ async fn routes_that_nobody_wants_any_more_are_forgotten() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_round_of_heartbeats_has_its_time_from_its_own_beginning() {
+    let world = World::new();
+    world.host(NAME_SERVER, |_| route());
+    world.host(BROKER, |_| (SILENCE, Vec::new()));
+    let client = world.client(NAME_SERVER).await;
+    client.route("t", soon()).await.unwrap();
+    let _registration = client.register(Group::new(MemberKind::Producer)).unwrap();
+    let began = Instant::now();
+    tokio::join!(client.heartbeat_now(), client.heartbeat_now());
+    assert!(began.elapsed() >= 2 * client.config().request_timeout);
+}
+
+#[tokio::test(start_paused = true)]
 async fn brokers_hear_of_a_group_first_and_last() {
     let world = World::new();
     world.host(NAME_SERVER, |_| route());
