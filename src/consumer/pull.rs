@@ -189,9 +189,10 @@ struct Answer<'a> {
 
 impl Answer<'_> {
     /// Takes the messages out. Those before a corrupt one are taken, so that it comes first the next time; a corrupt one that
-    /// comes first is an error.
+    /// comes first is an error. What is more than is believable, or would inflate too far, is left for the next pull.
     fn read(self, body: Bytes) -> Result<Messages, DecodeError> {
         let bytes = body.len();
+        let mut inflated = 0;
         let mut read = Messages {
             messages: Vec::with_capacity(32),
             next: self.offset,
@@ -204,11 +205,11 @@ impl Answer<'_> {
                 Err(_) => return Ok(read),
             };
             message.queue_offset = message.queue_offset.saturating_add(self.delta);
-            if read.messages.len() >= MAX_MESSAGES {
+            if read.messages.len() >= MAX_MESSAGES || inflated >= MAX_INFLATED {
                 return Ok(read);
             }
             if message.is_inner_batch() {
-                self.unwrap(message, &mut read);
+                inflated += self.unwrap(message, &mut read);
             } else {
                 self.take(message, &mut read);
             }
@@ -217,30 +218,33 @@ impl Answer<'_> {
         Ok(read)
     }
 
-    /// Takes the messages of an inner batch. The batch may begin before the offset that was asked for. One that cannot be opened
-    /// stays whole, to be given back as it is.
-    fn unwrap(self, batch: StoredMessage, read: &mut Messages) {
+    /// Takes the messages of an inner batch, and says how many bytes it inflated to. The batch may begin before the offset that was
+    /// asked for. One that cannot be opened stays whole, to be given back as it is; it counts as the most that a body may become.
+    fn unwrap(self, batch: StoredMessage, read: &mut Messages) -> usize {
         let mut opened = batch.clone();
         let inner = match batch.verify_crc() {
             true => opened
                 .inflate(MAX_INFLATED)
                 .and_then(|()| opened.unwrap_inner_batch(MAX_MESSAGES)),
-            false => return self.take(batch, read),
-        };
-        match inner {
-            Ok(messages) => {
-                read.bytes += if opened.body.len() == batch.body.len() {
-                    0
-                } else {
-                    opened.body.len()
-                };
-                let wanted = messages
-                    .into_iter()
-                    .filter(|message| message.queue_offset >= self.offset);
-                wanted.for_each(|message| self.take(message, read));
+            false => {
+                self.take(batch, read);
+                return 0;
             }
-            Err(_) => self.take(batch, read),
-        }
+        };
+        let Ok(messages) = inner else {
+            self.take(batch, read);
+            return MAX_INFLATED;
+        };
+        let inflated = match opened.sys_flag == batch.sys_flag {
+            true => 0,
+            false => opened.body.len(),
+        };
+        read.bytes += inflated;
+        let wanted = messages
+            .into_iter()
+            .filter(|message| message.queue_offset >= self.offset);
+        wanted.for_each(|message| self.take(message, read));
+        inflated
     }
 
     fn take(self, message: StoredMessage, read: &mut Messages) {
@@ -362,6 +366,35 @@ mod tests {
         let some = read("odd", 11, 15, messages).unwrap();
         assert_eq!((offsets(&some), some.next), (vec![11, 13, 14], 15));
         assert_eq!(&some.messages[0].body()[..], b"b");
+    }
+
+    #[test]
+    #[cfg(feature = "zlib")]
+    fn an_answer_of_batches_inflates_to_twice_the_limit_at_most() {
+        let batches: Vec<_> = (0..4).map(packed_batch).collect();
+        let cut = read("*", 0, 4, body(&batches)).unwrap();
+        assert_eq!((offsets(&cut), cut.next), (vec![0, 1], 2));
+        assert!(cut.bytes <= 2 * MAX_INFLATED);
+    }
+
+    /// A batch of one message that inflates to three quarters of the limit.
+    #[cfg(feature = "zlib")]
+    fn packed_batch(offset: i64) -> StoredMessage {
+        use crate::protocol::compress::{Codec, compress};
+
+        let size = MAX_INFLATED / 4 * 3;
+        let mut raw = BytesMut::new();
+        raw.put_i32(size as i32);
+        raw.put_slice(&[0; 12]);
+        raw.put_i32(size as i32 - 22);
+        raw.put_bytes(0, size - 22);
+        raw.put_u16(0);
+        let mut batch = sample::stored("t", offset, &[]);
+        batch.body = compress(Codec::Zlib, 5, &raw).unwrap();
+        batch.body_crc = body_crc(&batch.body);
+        let flags = SysFlag::INNER_BATCH.with(SysFlag::NEED_UNWRAP);
+        batch.sys_flag = flags.with_codec(Some(Codec::Zlib));
+        batch
     }
 
     #[test]
