@@ -74,8 +74,7 @@ struct State {
     writer_waits: bool,
     /// When the watch looks next.
     armed: Option<Instant>,
-    /// When the peer was last heard of, and when bytes last went either way.
-    heard: Instant,
+    /// When bytes last went either way.
     active: Instant,
 }
 
@@ -98,7 +97,6 @@ impl Connection {
                 outbox: Outbox::new(limits.outbox),
                 writer_waits: false,
                 armed: None,
-                heard: now,
                 active: now,
             }),
             filled: Notify::new(),

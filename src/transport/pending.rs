@@ -20,8 +20,9 @@ pub(super) struct Pending {
     /// No entry is due before this.
     due: Option<Instant>,
     poison: Option<Cause>,
-    /// Calls in a row that timed out since the peer was last heard of.
+    /// Calls in a row that timed out since the peer was last heard of, and when the first of them did.
     silent: u32,
+    silent_since: Option<Instant>,
     /// Answers that nobody waited for any more.
     late: u64,
 }
@@ -134,6 +135,7 @@ impl Pending {
     /// Notes that bytes came from the peer.
     pub(super) fn heard(&mut self) {
         self.silent = 0;
+        self.silent_since = None;
     }
 
     /// Ends every call whose deadline has come, and wakes those that wanted to be woken by now.
@@ -149,6 +151,7 @@ impl Pending {
             if entry.deadline <= now {
                 if entry.position < written {
                     self.silent += 1;
+                    self.silent_since.get_or_insert(now);
                 }
                 // A request that is not written yet still will be.
                 entry.finish(Err(CallError::TimedOut(Delivery::Unknown)), wakers);
@@ -187,8 +190,9 @@ impl Pending {
         self.due
     }
 
-    pub(super) fn silent(&self) -> u32 {
-        self.silent
+    /// When the first of `calls` or more in a row timed out, if so many did.
+    pub(super) fn silent_since(&self, calls: u32) -> Option<Instant> {
+        self.silent_since.filter(|_| self.silent >= calls)
     }
 
     #[cfg(test)]

@@ -31,9 +31,10 @@ const WRITE_CHUNKS: usize = 16;
 /// up what tokio lets a task do at once, and no deadline would come.
 const TURN: u32 = 32;
 
-/// The peer is given up after this many calls in a row without an answer, if nothing at all was heard from it for the time.
+/// The peer is given up after this many calls in a row without an answer, if nothing at all was heard from it for this long after
+/// the first of them had timed out: calls that wait for less than a broker's pause must not end those that can wait.
 const SILENT_CALLS: u32 = 3;
-const SILENT_FOR: Duration = Duration::from_secs(3);
+const SILENT_FOR: Duration = Duration::from_secs(1);
 
 /// A peer that takes no byte for this long while some wait for it is given up.
 const STALLED_FOR: Duration = Duration::from_secs(30);
@@ -222,7 +223,6 @@ impl Shared {
     fn settle(&self, answers: &mut Vec<Command>, wakers: &mut Vec<Waker>) {
         let now = Instant::now();
         let mut state = self.state.lock();
-        state.heard = now;
         state.active = now;
         state.pending.heard();
         for answer in answers.drain(..) {
@@ -244,7 +244,9 @@ impl Shared {
         let state = &mut *self.state.lock();
         let written = state.outbox.written();
         state.pending.expire(now, written, wakers);
-        if state.pending.silent() >= SILENT_CALLS && now - state.heard >= SILENT_FOR {
+        let give_up_at = state.pending.silent_since(SILENT_CALLS);
+        let give_up_at = give_up_at.map(|since| since + SILENT_FOR);
+        if give_up_at.is_some_and(|at| at <= now) {
             return Err(Cause::Silent);
         }
         let idle_at = state.active + self.limits.idle;
@@ -253,6 +255,7 @@ impl Shared {
             None if now >= idle_at => return Err(Cause::Idle),
             None => idle_at,
         };
+        let next = give_up_at.map_or(next, |at| next.min(at));
         state.armed = Some(next);
         Ok(next)
     }
