@@ -5,13 +5,16 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::sleep;
 
 /// A connected stream of bytes.
 pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -74,9 +77,11 @@ impl TcpEnvironment {
 
 #[async_trait]
 impl Environment for TcpEnvironment {
-    /// Looks the host up at every call and tries each of its addresses, so that a peer that moved is found again.
+    /// Looks the host up at every call, so that a peer that moved is found again, and tries its addresses in their order: the next
+    /// one as soon as one fails, or has not answered for a quarter of a second. The first that answers counts.
     async fn connect(&self, addr: &str) -> io::Result<Box<dyn ByteStream>> {
-        let stream = TcpStream::connect(addr).await?;
+        let addrs = tokio::net::lookup_host(addr).await?;
+        let stream = first_of(addrs, TcpStream::connect).await?;
         Self::tune(&stream)?;
         Ok(Box::new(stream))
     }
@@ -97,5 +102,76 @@ impl Environment for TcpEnvironment {
             io::Result::Ok(socket.local_addr()?.ip())
         };
         ask.await.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+    }
+}
+
+/// How long an address of a host has for itself before the next one is tried too.
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// Connects to the first of a host's addresses that answers.
+async fn first_of<T, F: Future<Output = io::Result<T>>>(
+    addrs: impl IntoIterator<Item = SocketAddr>,
+    connect: impl Fn(SocketAddr) -> F,
+) -> io::Result<T> {
+    let mut addrs = addrs.into_iter().fuse();
+    let mut attempts = FuturesUnordered::new();
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    loop {
+        let next = addrs.next().map(&connect);
+        let may_be_more = next.is_some();
+        attempts.extend(next);
+        tokio::select! {
+            biased;
+            attempt = attempts.next() => match attempt {
+                Some(Ok(connected)) => return Ok(connected),
+                Some(Err(error)) => last = error,
+                None => return Err(last),
+            },
+            () = sleep(HEAD_START), if may_be_more => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// Connects to addresses with an odd port after so many milliseconds; the others refuse, and port 0 never answers.
+    async fn connect(addr: SocketAddr) -> io::Result<u16> {
+        match addr.port() {
+            0 => std::future::pending().await,
+            port => sleep(Duration::from_millis(port.into())).await,
+        }
+        match addr.port() % 2 {
+            1 => Ok(addr.port()),
+            _ => Err(io::ErrorKind::ConnectionRefused.into()),
+        }
+    }
+
+    fn addrs(ports: &[u16]) -> Vec<SocketAddr> {
+        let addr = |port: &u16| (Ipv4Addr::LOCALHOST, *port).into();
+        ports.iter().map(addr).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_address_that_answers_counts() {
+        for (ports, expected, millis) in [
+            (&[1, 3][..], Some(1), 1),
+            // A refusal is not waited for, and silence not for long.
+            (&[2, 3], Some(3), 5),
+            (&[0, 3], Some(3), 253),
+            (&[0, 0, 3], Some(3), 503),
+            // A slow one may still be the first.
+            (&[301, 401], Some(301), 301),
+            (&[2, 4], None, 6),
+            (&[], None, 0),
+        ] {
+            let began = Instant::now();
+            let connected = first_of(addrs(ports), connect).await;
+            assert_eq!(connected.ok(), expected, "{ports:?}");
+            assert_eq!(began.elapsed().as_millis(), millis, "{ports:?}");
+        }
     }
 }
