@@ -24,3 +24,5 @@ pub use producer::{
     BatchFuture, DefaultProducer, DefaultProducerBuilder, ProducerReport, Receipt, SendFuture,
     SendResult, SendStatus, SplitBatchFuture,
 };
+pub use protocol::code::ResponseCode;
+pub use protocol::command::Serialization;

@@ -5,7 +5,7 @@
 //! allocates by a length that was declared but not received.
 //!
 //! This module is the low-level layer on which the client and the testkit are built. It is public, but outside the
-//! crate's semver promise.
+//! crate's semver promise, but for what the crate's root names too.
 
 pub mod code;
 pub mod command;

@@ -5,6 +5,7 @@ use std::fmt;
 
 /// What a listener says of its messages, all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 #[expect(
     non_camel_case_types,
     reason = "the names of the protocol's other clients"
