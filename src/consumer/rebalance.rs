@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::convert::Infallible;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
 use crate::client::Member;
@@ -34,6 +35,18 @@ const WITHIN: Duration = Duration::from_millis(1500);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
 
+/// Between look-ups of topics that do not exist yet.
+const FIRST_SEARCH: Duration = Duration::from_millis(200);
+const LAST_SEARCH: Duration = Duration::from_secs(5);
+
+/// What came of a round.
+struct Round {
+    /// Everybody could be asked who had to be.
+    is_settled: bool,
+    /// The topics that name servers do not know.
+    missing: Vec<Arc<str>>,
+}
+
 /// What brokers have said in one round.
 #[derive(Default)]
 struct Asked {
@@ -47,6 +60,7 @@ impl Group {
     /// Shares the queues at once, on every change, and from time to time.
     pub(super) async fn share_queues(self: &Arc<Self>) -> Infallible {
         let mut backoff = Backoff::new(FIRST_PAUSE, LAST_PAUSE);
+        let mut search = Backoff::new(FIRST_SEARCH, LAST_SEARCH);
         let mut recent = VecDeque::with_capacity(MOST);
         loop {
             if recent.len() == MOST
@@ -60,19 +74,42 @@ impl Group {
                 self.client().heartbeat_now().await;
                 self.renew_pulls();
             }
-            let pause = if self.round().await {
+            let round = self.round().await;
+            let pause = if round.is_settled {
                 let _ = backoff.succeed();
                 PERIOD
             } else {
                 backoff.fail()
             };
-            // Ends early when something changes.
-            let _ = timeout_at(began + pause, self.profile().changed()).await;
+            tokio::select! {
+                () = self.profile().changed() => {}
+                () = sleep_until(began + pause) => {}
+                never = self.look_for(&round.missing, &mut search) => match never {},
+            }
         }
     }
 
-    /// One round over all topics. False when it has to be repeated soon.
-    async fn round(self: &Arc<Self>) -> bool {
+    /// Looks for topics that do not exist yet, so that what is sent to a new one does not wait until the queues are shared again
+    /// anyhow. A route that is found is a change.
+    async fn look_for(&self, missing: &[Arc<str>], search: &mut Backoff) -> Infallible {
+        if missing.is_empty() {
+            let _ = search.succeed();
+            return pending().await;
+        }
+        loop {
+            sleep(search.fail()).await;
+            let deadline = self.client().request_deadline();
+            join_all(
+                missing
+                    .iter()
+                    .map(|topic| self.client().route(topic, deadline)),
+            )
+            .await;
+        }
+    }
+
+    /// One round over all topics.
+    async fn round(self: &Arc<Self>) -> Round {
         let topics = self.profile().topics();
         self.leave_topics(&topics);
         let deadline = self.client().request_deadline();
@@ -82,12 +119,17 @@ impl Group {
                 .map(|topic| self.client().route(topic, deadline)),
         )
         .await;
-        let mut is_settled = true;
+        let (mut is_settled, mut missing) = (true, Vec::new());
         let mut asked = Asked::default();
         for (topic, route) in topics.iter().zip(routes) {
             is_settled &= match route {
                 Ok(Some(route)) => self.share_topic(topic, &route, &mut asked).await,
-                Ok(None) => self.without_route(topic),
+                Ok(None) => {
+                    if !self.is_retry(topic) {
+                        missing.push(Arc::clone(topic));
+                    }
+                    self.without_route(topic)
+                }
                 Err(error) => {
                     debug!(%topic, %error, "the topic's queues are not shared now");
                     false
@@ -96,7 +138,10 @@ impl Group {
         }
         self.queues.lock().is_shared |= is_settled;
         self.progressed();
-        is_settled
+        Round {
+            is_settled,
+            missing,
+        }
     }
 
     /// Gives the queues up of topics that are not subscribed any more.

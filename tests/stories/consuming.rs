@@ -3,7 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use rocketmq_sdk::{ConsumeFromWhere, ConsumeStatus, ErrorKind, Message, PushConsumer};
+use rocketmq_sdk::{
+    ConsumeFromWhere, ConsumeStatus, DefaultProducer, ErrorKind, Message, PushConsumer,
+};
+use rocketmq_testkit::{Cluster, Entry, RequestCode};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::received::{Received, body, numbered, wait_until};
 use crate::target::Target;
@@ -141,12 +146,8 @@ async fn a_pc_03_a_topic_that_comes_later_is_found() {
     let target = Target::shared().await;
     let topic = target.name("later");
     let received = Received::default();
-    let config = rocketmq_sdk::ClientConfig::default().name_server(target.name_server());
-    let client =
-        rocketmq_sdk::Client::builder().config(config.route_interval(Duration::from_millis(300)));
-    let client = client.start().await.unwrap();
-    let consumer = PushConsumer::builder(target.name("later"))
-        .client(&client)
+    let consumer = target
+        .consumer(&target.name("later"))
         .subscribe(&*topic, "*");
     let consumer = consumer.consume_from(ConsumeFromWhere::FirstOffset);
     let consumer = consumer.listener_with(received.clone(), |received, messages| async move {
@@ -162,7 +163,44 @@ async fn a_pc_03_a_topic_that_comes_later_is_found() {
         })
         .await;
     consumer.shutdown().await.unwrap();
-    client.shutdown().await;
+}
+
+/// On the testkit alone, where time can stand still.
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_comes_much_later_is_found_within_seconds() {
+    let cluster = Cluster::builder().in_memory().start().await.unwrap();
+    let (addr, environment) = (cluster.name_server_addr(), cluster.environment());
+    let (sender, mut came) = mpsc::unbounded_channel();
+    let consumer = PushConsumer::builder("g")
+        .name_server(addr)
+        .environment(environment.clone())
+        .subscribe("later", "*")
+        .listener_with(sender, |sender, messages| async move {
+            sender.send(messages.len())?;
+            Ok(())
+        })
+        .start()
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_secs(70)).await;
+    let producer = DefaultProducer::builder("p")
+        .name_server(addr)
+        .environment(environment)
+        .start()
+        .await
+        .unwrap();
+    let sent = Instant::now();
+    producer.send(Message::new("later", "x")).await.unwrap();
+    assert_eq!(came.recv().await, Some(1));
+    assert!(sent.elapsed() < Duration::from_secs(7));
+    // It is asked for seldom all the same.
+    let is_look_up = |entry: &Entry| {
+        entry.is_request(RequestCode::GET_ROUTEINFO_BY_TOPIC) && entry.topic() == Some("later")
+    };
+    let look_ups = cluster.journal().count(is_look_up);
+    assert!(look_ups < 30, "{look_ups}");
+    consumer.shutdown().await.unwrap();
+    producer.shutdown().await.unwrap();
 }
 
 #[tokio::test]
