@@ -146,7 +146,10 @@ impl Draft {
         let id_of = |message: &Message| message.property(names::UNIQUE_KEY).map(Into::into);
         Ok(State::Sent {
             ids: self.messages.iter().filter_map(id_of).collect(),
-            send: Box::new(SendFuture::of_batch(self.shared, batch, target, timeout)),
+            send: Box::new(
+                SendFuture::of_one(self.shared, batch, target, timeout)
+                    .of_batch(self.messages.len()),
+            ),
         })
     }
 }

@@ -10,7 +10,7 @@ use crate::config::ClientConfig;
 use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::producer::result::WhenNotOk;
-use crate::producer::{DefaultProducer, Settings, validate};
+use crate::producer::{DefaultProducer, Settings, room, validate};
 use crate::protocol::frame::MAX_FRAME;
 
 const OPERATION: &str = "start a producer";
@@ -46,6 +46,8 @@ impl DefaultProducerBuilder {
                 } else {
                     usize::MAX
                 },
+                max_in_flight: 1024,
+                max_in_flight_bytes: 100 * 1024 * 1024,
                 default_topic: DEFAULT_TOPIC.into(),
                 default_topic_queues: 4,
             },
@@ -112,6 +114,24 @@ impl DefaultProducerBuilder {
     #[cfg(feature = "zlib")]
     pub fn compress_over(mut self, bytes: usize) -> Self {
         self.settings.compress_over = bytes;
+        self
+    }
+
+    /// How many messages may be in flight at once: sent, or about to be, and without an outcome. Default 1,024. Every way of sending
+    /// counts; a batch counts as its messages.
+    ///
+    /// Over that, a send, a [`submit`](DefaultProducer::submit) and a oneway send wait for room within their timeout, in turn, and fail
+    /// with [`Overloaded`](crate::ErrorKind::Overloaded) when none comes; a send with a callback fails at once. One batch that is
+    /// larger may be in flight alone.
+    pub fn max_in_flight(mut self, messages: usize) -> Self {
+        self.settings.max_in_flight = messages;
+        self
+    }
+
+    /// How many bytes of bodies and properties may be in flight at once: see [`max_in_flight`](Self::max_in_flight). Default 100 MiB.
+    /// One message that is larger may be in flight alone.
+    pub fn max_in_flight_bytes(mut self, bytes: usize) -> Self {
+        self.settings.max_in_flight_bytes = bytes;
         self
     }
 
@@ -182,6 +202,18 @@ impl DefaultProducerBuilder {
             format!(
                 "max_message_size is {}; allowed is 1 to {most}",
                 settings.max_message_size
+            )
+        } else if !(1..=room::MOST_MESSAGES).contains(&settings.max_in_flight) {
+            format!(
+                "max_in_flight is {}; allowed is 1 to {}",
+                settings.max_in_flight,
+                room::MOST_MESSAGES
+            )
+        } else if !(1..=room::MOST_BYTES).contains(&settings.max_in_flight_bytes) {
+            format!(
+                "max_in_flight_bytes is {}; allowed is 1 to {}",
+                settings.max_in_flight_bytes,
+                room::MOST_BYTES
             )
         } else if settings.default_topic_queues == 0 {
             "default_topic_queues is zero".to_owned()

@@ -13,22 +13,17 @@ use std::task::{Context, Poll, ready};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::error;
 
 use crate::client::Client;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::producer::OPERATION;
+use crate::producer::admission::Ticket;
 use crate::producer::result::SendResult;
 use crate::producer::send::SendFuture;
 use crate::producer::target::text_of;
-
-/// How many messages, and how many bytes of them, a producer holds at most. As Java's back pressure.
-const MAX_MESSAGES: usize = 1024;
-const MAX_BYTES: usize = 100 * 1024 * 1024;
 
 /// How many accepted messages are taken over at once.
 const BATCH: usize = 64;
@@ -57,11 +52,9 @@ impl Future for Receipt {
     }
 }
 
-/// Accepts messages, within bounds, and hands them to the task.
+/// Accepts messages that have room, and hands them to the task.
 pub(super) struct Driver {
     accepted: mpsc::UnboundedSender<Accepted>,
-    messages: Arc<Semaphore>,
-    bytes: Arc<Semaphore>,
     runtime: Handle,
     ended: CancellationToken,
 }
@@ -75,8 +68,6 @@ impl Driver {
         client.spawn("accepted sends of a producer", task);
         Self {
             accepted,
-            messages: Arc::new(Semaphore::new(MAX_MESSAGES)),
-            bytes: Arc::new(Semaphore::new(MAX_BYTES)),
             runtime: Handle::current(),
             ended,
         }
@@ -87,35 +78,16 @@ impl Driver {
         self.ended.cancelled().await;
     }
 
-    /// Accepts a message that was admitted, as soon as there is room.
-    pub(super) async fn submit(
-        &self,
-        send: SendFuture,
-        deadline: Option<Instant>,
-    ) -> Result<Receipt> {
-        let waiting = self.wait_for_room(send.size());
-        let room = match deadline {
-            Some(deadline) => timeout_at(deadline, waiting).await.ok().flatten(),
-            None => waiting.await,
-        };
-        let topic = send.topic();
-        let room = room.ok_or_else(|| overloaded(&topic))?;
+    /// Accepts a message that was admitted.
+    pub(super) fn submit(&self, send: SendFuture) -> Receipt {
         let (reports, outcome) = oneshot::channel();
-        self.accept(Accepted::new(
-            send,
-            topic,
-            Some(room),
-            Report::Receipt(reports),
-        ));
-        Ok(Receipt { outcome })
+        self.accept(Accepted::new(send, Report::Receipt(reports)));
+        Receipt { outcome }
     }
 
-    /// Accepts a message if it was admitted and there is room. In any case the callback is called, and not from here.
-    pub(super) fn call_back(&self, mut send: SendFuture, admitted: Result<()>, callback: Callback) {
-        let (topic, report) = (send.topic(), Report::Callback(callback));
-        let room = admitted.and_then(|()| self.room(send.size()).ok_or_else(|| overloaded(&topic)));
-        let room = room.map_err(|error| send.refuse(error)).ok();
-        self.accept(Accepted::new(send, topic, room, report));
+    /// Accepts a message, or what it was refused for. In any case the callback is called, and not from here.
+    pub(super) fn call_back(&self, send: SendFuture, callback: Callback) {
+        self.accept(Accepted::new(send, Report::Callback(callback)));
     }
 
     fn accept(&self, accepted: Accepted) {
@@ -124,49 +96,6 @@ impl Driver {
             self.runtime.spawn(async move { drop(refused) });
         }
     }
-
-    fn room(&self, size: usize) -> Option<Room> {
-        let messages = Arc::clone(&self.messages).try_acquire_owned().ok()?;
-        let bytes = Arc::clone(&self.bytes)
-            .try_acquire_many_owned(permits(size))
-            .ok()?;
-        Some(Room {
-            _messages: messages,
-            _bytes: bytes,
-        })
-    }
-
-    async fn wait_for_room(&self, size: usize) -> Option<Room> {
-        let messages = Arc::clone(&self.messages).acquire_owned().await.ok()?;
-        let bytes = Arc::clone(&self.bytes)
-            .acquire_many_owned(permits(size))
-            .await
-            .ok()?;
-        Some(Room {
-            _messages: messages,
-            _bytes: bytes,
-        })
-    }
-}
-
-/// A message that is larger than everything may be sent when it is alone.
-fn permits(size: usize) -> u32 {
-    u32::try_from(size.min(MAX_BYTES)).unwrap_or(u32::MAX)
-}
-
-fn overloaded(topic: &str) -> Error {
-    let mib = MAX_BYTES / 1024 / 1024;
-    Error::new(ErrorKind::Overloaded, OPERATION)
-        .topic_of(topic)
-        .detail(format!(
-            "the producer holds {MAX_MESSAGES} messages or {mib} MiB that are not answered"
-        ))
-}
-
-/// A message's part of the bounds.
-struct Room {
-    _messages: OwnedSemaphorePermit,
-    _bytes: OwnedSemaphorePermit,
 }
 
 /// A message that the task sees through.
@@ -175,9 +104,8 @@ struct Accepted {
     topic: Arc<str>,
     /// Gone when it was used.
     report: Option<Report>,
-    _room: Option<Room>,
     /// Lets a shutdown wait until the outcome was reported.
-    _in_flight: Option<TaskTrackerToken>,
+    _ticket: Option<Ticket>,
 }
 
 enum Report {
@@ -186,14 +114,12 @@ enum Report {
 }
 
 impl Accepted {
-    fn new(mut send: SendFuture, topic: Arc<str>, room: Option<Room>, report: Report) -> Self {
-        let in_flight = send.take_in_flight();
+    fn new(mut send: SendFuture, report: Report) -> Self {
         Self {
+            topic: send.topic(),
+            _ticket: send.take_ticket(),
             send,
-            topic,
             report: Some(report),
-            _room: room,
-            _in_flight: in_flight,
         }
     }
 
@@ -240,12 +166,7 @@ impl Drop for Accepted {
 
 impl fmt::Debug for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Driver")
-            .field(
-                "messages",
-                &(MAX_MESSAGES - self.messages.available_permits()),
-            )
-            .finish_non_exhaustive()
+        f.debug_struct("Driver").finish_non_exhaustive()
     }
 }
 

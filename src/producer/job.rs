@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::message::{Message, MessageQueue};
+use crate::producer::admission::Ticket;
 use crate::producer::result::{SendResult, SendStatus};
 use crate::producer::retry::Budget;
 use crate::producer::verdict::Verdict;
@@ -35,7 +35,7 @@ pub(super) struct Job {
     /// Whether it was tried to make the body smaller.
     packed: bool,
     /// Lets a shutdown wait for it, where nobody else does.
-    _in_flight: Option<TaskTrackerToken>,
+    ticket: Option<Ticket>,
 }
 
 /// A request that was sent and is not answered.
@@ -74,7 +74,7 @@ impl Job {
         shared: Arc<Shared>,
         mut message: Message,
         budget: Budget,
-        in_flight: Option<TaskTrackerToken>,
+        ticket: Option<Ticket>,
     ) -> Self {
         let born_timestamp = shared.client.now_millis();
         give_id(&mut message, &shared, born_timestamp);
@@ -86,7 +86,7 @@ impl Job {
             sys_flag: SysFlag::default(),
             born_timestamp,
             packed: false,
-            _in_flight: in_flight,
+            ticket,
         }
     }
 
@@ -95,7 +95,7 @@ impl Job {
         shared: Arc<Shared>,
         batch: Message,
         budget: Budget,
-        in_flight: Option<TaskTrackerToken>,
+        ticket: Option<Ticket>,
     ) -> Self {
         Self {
             born_timestamp: shared.client.now_millis(),
@@ -105,12 +105,28 @@ impl Job {
             batch: true,
             sys_flag: SysFlag::default(),
             packed: true,
-            _in_flight: in_flight,
+            ticket,
         }
     }
 
     pub(super) const fn message(&self) -> &Message {
         &self.message
+    }
+
+    pub(super) const fn waits_for_room(&self) -> bool {
+        matches!(self.ticket, Some(Ticket::Waiting { .. }))
+    }
+
+    /// Waits for room where there was none.
+    pub(super) async fn find_room(&mut self) -> Result<()> {
+        if self.waits_for_room()
+            && let Some(ticket) = self.ticket.take()
+        {
+            let (topic, deadline) = (self.message.topic(), self.budget.deadline());
+            let place = self.shared.find_room(ticket, topic, deadline).await?;
+            self.ticket = Some(Ticket::Place(place));
+        }
+        Ok(())
     }
 
     /// Compresses the body if it is large enough. False when it is too large for doing that here: then

@@ -7,6 +7,7 @@
 //! is written and what the answer means; [`rest`] does the waiting and the trying again that [`verdict`] and [`retry`] decide.
 //! [`driver`] sees through what was handed over. [`recall`] takes a message back.
 
+mod admission;
 mod batch;
 mod builder;
 mod driver;
@@ -17,6 +18,7 @@ mod recall;
 mod rest;
 mod result;
 mod retry;
+mod room;
 mod select;
 mod send;
 mod target;
@@ -33,7 +35,6 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{debug, info, warn};
 
 use crate::client::{Client, Registration};
@@ -42,6 +43,7 @@ use crate::message::{Message, MessageQueue};
 use crate::producer::driver::Driver;
 use crate::producer::membership::Membership;
 use crate::producer::result::WhenNotOk;
+use crate::producer::room::Room;
 
 pub use batch::{BatchFuture, SplitBatchFuture};
 pub use builder::DefaultProducerBuilder;
@@ -90,7 +92,7 @@ pub struct ProducerReport {
 }
 
 impl ProducerReport {
-    /// How many sends had no outcome when the time was over. Those that were handed over have an error by now, of the kind
+    /// How many messages had no outcome when the time was over. Those that were handed over have an error by now, of the kind
     /// [`Closed`](crate::ErrorKind::Closed).
     pub const fn unfinished(&self) -> usize {
         self.unfinished
@@ -107,6 +109,8 @@ struct Settings {
     max_message_size: usize,
     /// Bodies of this size or more are compressed.
     compress_over: usize,
+    max_in_flight: usize,
+    max_in_flight_bytes: usize,
     default_topic: Arc<str>,
     default_topic_queues: i32,
 }
@@ -118,7 +122,9 @@ struct Shared {
     settings: Settings,
     membership: Arc<Membership>,
     registration: Arc<Registration>,
-    /// Counts the sends that have begun; closed by a shutdown.
+    /// What the sends that have begun take of the bounds; closed by a shutdown.
+    room: Arc<Room>,
+    /// Counts what else a shutdown waits for: sends without room, and what is no send. Closed by it.
     in_flight: TaskTracker,
     /// Ends what a shutdown does not wait for any more.
     stop: CancellationToken,
@@ -143,6 +149,7 @@ impl DefaultProducer {
         let membership = Arc::new(Membership::new(Arc::clone(&settings.group), topics));
         let registration = client.register(Arc::<Membership>::clone(&membership))?;
         let stop = CancellationToken::new();
+        let room = Room::new(settings.max_in_flight, settings.max_in_flight_bytes);
         info!(group = %settings.group, client = %client.id(), "producer started");
         Ok(Self {
             shared: Arc::new(Shared {
@@ -152,6 +159,7 @@ impl DefaultProducer {
                 settings,
                 membership,
                 registration: Arc::new(registration),
+                room,
                 in_flight: TaskTracker::new(),
                 stop,
                 runtime: Handle::current(),
@@ -286,15 +294,21 @@ impl DefaultProducer {
     pub async fn shutdown_within(&self, grace: Duration) -> Result<ProducerReport> {
         let shared = &self.shared;
         shared.in_flight.close();
+        shared.room.close();
+        let done = async {
+            // What waits for room has it before it counts no more here.
+            shared.in_flight.wait().await;
+            shared.room.emptied().await;
+        };
         let now = Instant::now();
         let drained = match now.checked_add(grace) {
-            Some(deadline) => timeout_at(deadline, shared.in_flight.wait()).await.is_ok(),
+            Some(deadline) => timeout_at(deadline, done).await.is_ok(),
             None => {
-                shared.in_flight.wait().await;
+                done.await;
                 true
             }
         };
-        let unfinished = if drained { 0 } else { shared.in_flight.len() };
+        let unfinished = if drained { 0 } else { shared.unfinished() };
         shared.stop.cancel();
         let deadline = Instant::now() + LEAVE_WITHIN;
         // Only a callback that blocks can hold this up.
@@ -309,15 +323,6 @@ impl DefaultProducer {
             info!(group = %shared.settings.group, unfinished, "producer ended");
         }
         Ok(ProducerReport { unfinished })
-    }
-}
-
-impl Shared {
-    /// Lets a shutdown wait until the token is dropped; `None` after one.
-    fn enter(&self) -> Option<TaskTrackerToken> {
-        // Taken before the look, so that a shutdown either is seen or waits.
-        let in_flight = self.in_flight.token();
-        (!self.in_flight.is_closed()).then_some(in_flight)
     }
 }
 

@@ -16,6 +16,7 @@ use tracing::debug;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::message::MessageQueue;
 use crate::producer::OPERATION;
+use crate::producer::admission::closed;
 use crate::producer::job::{Attempt, Failure, Job};
 use crate::producer::queues::Queues;
 use crate::producer::result::{SendResult, WhenNotOk};
@@ -82,6 +83,7 @@ impl Rest {
     }
 
     pub(super) async fn run(mut self, mut next: Next) -> Result<SendResult> {
+        self.course.job.find_room().await?;
         self.course.job.compress().await;
         while let Next::Again { pause, refresh } = next {
             let when_not_ok = self.course.job.shared.settings.when_not_ok;
@@ -247,7 +249,7 @@ impl Job {
         let (shared, deadline) = (&self.shared, self.budget.deadline());
         let topic = self.message().shared_topic();
         if shared.stop.is_cancelled() {
-            return Err(Error::new(ErrorKind::Closed, OPERATION).topic_of(topic));
+            return Err(closed(topic));
         }
         if refresh {
             shared.fresh_queues(topic, deadline).await

@@ -12,10 +12,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::message::{Message, MessageQueue};
+use crate::producer::admission::{Load, Ticket, closed};
 use crate::producer::driver::Receipt;
 use crate::producer::job::{Attempt, Failure, Job};
 use crate::producer::queues::Queues;
@@ -34,12 +34,12 @@ use crate::transport::CallError;
 /// needs, so it can be spawned, joined and buffered. Its options are set before it is polled first; later they change nothing.
 ///
 /// # Errors
-/// [`InvalidInput`](ErrorKind::InvalidInput): the message or an option breaks a rule; nothing was sent.
-/// [`NoRoute`](ErrorKind::NoRoute), [`NameServer`](ErrorKind::NameServer): nobody knows where to send it.
-/// [`Connect`](ErrorKind::Connect), [`ConnectionLost`](ErrorKind::ConnectionLost), [`Timeout`](ErrorKind::Timeout),
-/// [`Broker`](ErrorKind::Broker): all attempts failed; the error is that of the last one.
-/// [`Application`](ErrorKind::Application): the queue selector panicked or chose a queue that is not there.
-/// [`Closed`](ErrorKind::Closed): the producer has been shut down.
+/// [`InvalidInput`](crate::ErrorKind::InvalidInput): the message or an option breaks a rule; nothing was sent.
+/// [`NoRoute`](crate::ErrorKind::NoRoute), [`NameServer`](crate::ErrorKind::NameServer): nobody knows where to send it.
+/// [`Connect`](crate::ErrorKind::Connect), [`ConnectionLost`](crate::ErrorKind::ConnectionLost), [`Timeout`](crate::ErrorKind::Timeout),
+/// [`Broker`](crate::ErrorKind::Broker): all attempts failed; the error is that of the last one.
+/// [`Application`](crate::ErrorKind::Application): the queue selector panicked or chose a queue that is not there.
+/// [`Closed`](crate::ErrorKind::Closed): the producer has been shut down.
 /// [`Error::delivery`] says whether the message may have been stored all the same.
 ///
 /// # Cancel safety
@@ -62,8 +62,8 @@ enum State {
 struct Draft {
     shared: Arc<Shared>,
     message: Message,
-    /// Whether the body is a batch. Its messages were checked.
-    batch: bool,
+    /// How many messages there are in the body, where it is a batch. They were checked.
+    batch: Option<usize>,
     target: Target,
     timeout: Option<Duration>,
     admission: Option<Admission>,
@@ -73,7 +73,7 @@ struct Draft {
 struct Admission {
     began: Instant,
     /// Taken by whoever reports the outcome, if that is not the future itself.
-    in_flight: Option<TaskTrackerToken>,
+    ticket: Option<Ticket>,
 }
 
 /// A send whose first attempt is out.
@@ -92,7 +92,7 @@ impl SendFuture {
             state: State::New(Draft {
                 shared,
                 message,
-                batch: false,
+                batch: None,
                 target: Target::Any,
                 timeout: None,
                 admission: None,
@@ -113,14 +113,9 @@ impl SendFuture {
         })
     }
 
-    /// A batch, whose messages were checked, as one message.
-    pub(super) fn of_batch(
-        shared: Arc<Shared>,
-        batch: Message,
-        target: Target,
-        timeout: Option<Duration>,
-    ) -> Self {
-        Self::of_one(shared, batch, target, timeout).with(|draft| draft.batch = true)
+    /// A batch of so many messages, which were checked, as one message.
+    pub(super) fn of_batch(self, count: usize) -> Self {
+        self.with(|draft| draft.batch = Some(count))
     }
 
     /// How long the send may take, all attempts together. Default: the producer's send timeout, 3 s.
@@ -158,12 +153,12 @@ impl SendFuture {
     /// Hands the message over: resolves when it is accepted, to a [`Receipt`] that resolves when it is stored. The producer
     /// sees it through, even when the receipt is dropped.
     ///
-    /// A producer holds at most 1,024 messages and 100 MiB that were handed over in this way or with
-    /// [`callback`](Self::callback); this waits for room, within the send's timeout.
+    /// A producer has a bounded number of messages and bytes in flight (see
+    /// [`max_in_flight`](crate::DefaultProducerBuilder::max_in_flight)); this waits for room, within the send's timeout.
     ///
     /// # Errors
-    /// [`InvalidInput`](ErrorKind::InvalidInput): the message breaks a rule. [`Overloaded`](ErrorKind::Overloaded): no room
-    /// came in time. [`Closed`](ErrorKind::Closed): the producer has been shut down. In each case nothing was sent.
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput): the message breaks a rule. [`Overloaded`](crate::ErrorKind::Overloaded): no room
+    /// came in time. [`Closed`](crate::ErrorKind::Closed): the producer has been shut down. In each case nothing was sent.
     ///
     /// # Cancel safety
     /// Dropping the future before it resolves means that the message is not sent.
@@ -172,15 +167,17 @@ impl SendFuture {
             return Err(polled_before());
         };
         let shared = Arc::clone(&draft.shared);
-        let deadline = draft.admit()?.checked_add(draft.time());
-        shared.driver.submit(self, deadline).await
+        draft.admit()?;
+        draft.find_room().await?;
+        Ok(shared.driver.submit(self))
     }
 
     /// Hands the message over and returns at once; `callback` is given the outcome. It is called exactly once, on the
     /// producer's own task, and must not block: it holds up other callbacks. One that panics harms nothing else.
     ///
-    /// See [`submit`](Self::submit) for how much a producer holds. Over that, the callback gets an
-    /// [`Overloaded`](ErrorKind::Overloaded) error, and nothing is sent.
+    /// Where the producer has as much in flight as it may (see
+    /// [`max_in_flight`](crate::DefaultProducerBuilder::max_in_flight)), nothing is sent, and the callback gets an
+    /// [`Overloaded`](crate::ErrorKind::Overloaded) error: this never waits.
     pub fn callback<F>(mut self, callback: F)
     where
         F: FnOnce(Result<SendResult>) + Send + 'static,
@@ -190,10 +187,10 @@ impl SendFuture {
             return;
         };
         let shared = Arc::clone(&draft.shared);
-        let admitted = draft.admit();
-        shared
-            .driver
-            .call_back(self, admitted.map(drop), Box::new(callback));
+        if let Err(error) = draft.admit().and_then(|()| draft.expect_room()) {
+            self.refuse(error);
+        }
+        shared.driver.call_back(self, Box::new(callback));
     }
 
     /// Sends the message without asking for an answer: resolves when it waits to be written on a connection. Whether it is stored
@@ -209,6 +206,7 @@ impl SendFuture {
             return Err(polled_before());
         };
         let (mut job, mut target) = draft.into_job()?;
+        job.find_room().await?;
         job.compress().await;
         let deadline = job.budget.deadline();
         let shared = Arc::clone(&job.shared);
@@ -231,18 +229,11 @@ impl SendFuture {
         sent.map_err(described)
     }
 
-    /// The bytes of body and properties.
-    pub(super) fn size(&self) -> usize {
-        match &self.state {
-            State::New(draft) => draft.message.body().len() + draft.message.raw_properties().len(),
-            _ => 0,
-        }
-    }
-
     /// The topic, to name it in an error after the send is gone.
     pub(super) fn topic(&self) -> Arc<str> {
         match &self.state {
             State::New(draft) => Arc::clone(draft.message.shared_topic()),
+            State::Refused(error) => error.topic().unwrap_or_default().into(),
             _ => Arc::from(""),
         }
     }
@@ -253,17 +244,14 @@ impl SendFuture {
     }
 
     /// Makes it resolve to `error`.
-    pub(super) fn refuse(&mut self, error: Error) {
+    fn refuse(&mut self, error: Error) {
         self.state = State::Refused(error);
     }
 
-    /// The token that keeps a shutdown waiting, to be held until the outcome is reported.
-    pub(super) const fn take_in_flight(&mut self) -> Option<TaskTrackerToken> {
+    /// What keeps a shutdown waiting, to be held until the outcome is reported.
+    pub(super) const fn take_ticket(&mut self) -> Option<Ticket> {
         match &mut self.state {
-            State::New(Draft {
-                admission: Some(admission),
-                ..
-            }) => admission.in_flight.take(),
+            State::New(draft) => draft.take_ticket(),
             _ => None,
         }
     }
@@ -281,22 +269,59 @@ impl Draft {
         self.timeout.unwrap_or(self.shared.settings.send_timeout)
     }
 
-    /// Checks everything that can be checked at once, and lets the time run from now on.
-    fn admit(&mut self) -> Result<Instant> {
+    /// Checks everything that can be checked at once, takes a place if there is one, and lets the time run from now on.
+    fn admit(&mut self) -> Result<()> {
         let (shared, message) = (&self.shared, &self.message);
-        let in_flight = shared
-            .enter()
-            .ok_or_else(|| Error::new(ErrorKind::Closed, OPERATION).topic_of(message.topic()))?;
+        let load = Load {
+            messages: self.batch.unwrap_or(1),
+            bytes: message.body().len() + message.raw_properties().len(),
+        };
+        let ticket = shared.admit(load).ok_or_else(|| closed(message.topic()))?;
         validate::message(OPERATION, message, shared.settings.max_message_size)?;
         if let Target::Queue(queue) = &self.target {
             validate::queue(OPERATION, message, queue)?;
         }
-        let began = Instant::now();
         self.admission = Some(Admission {
-            began,
-            in_flight: Some(in_flight),
+            began: Instant::now(),
+            ticket: Some(ticket),
         });
-        Ok(began)
+        Ok(())
+    }
+
+    const fn take_ticket(&mut self) -> Option<Ticket> {
+        match &mut self.admission {
+            Some(admission) => admission.ticket.take(),
+            None => None,
+        }
+    }
+
+    /// Waits for room, once it is admitted.
+    async fn find_room(&mut self) -> Result<()> {
+        let time = self.time();
+        let Some(admission) = &mut self.admission else {
+            return Err(polled_before());
+        };
+        let deadline = Budget::new(admission.began, time, 0).deadline();
+        if let Some(ticket) = admission.ticket.take() {
+            let topic = self.message.topic();
+            let place = self.shared.find_room(ticket, topic, deadline).await?;
+            admission.ticket = Some(Ticket::Place(place));
+        }
+        Ok(())
+    }
+
+    /// An error if there is no room, once it is admitted.
+    fn expect_room(&self) -> Result<()> {
+        match &self.admission {
+            Some(Admission {
+                ticket: Some(Ticket::Waiting { .. }),
+                ..
+            }) => {
+                let why = "and what has a callback does not wait for room";
+                Err(self.shared.room.overloaded(self.message.topic(), why))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn into_job(mut self) -> Result<(Job, Target)> {
@@ -304,14 +329,13 @@ impl Draft {
             self.admit()?;
         }
         let (time, retries) = (self.time(), self.shared.settings.retries);
-        let Some(Admission { began, in_flight }) = self.admission else {
+        let Some(Admission { began, ticket }) = self.admission else {
             return Err(polled_before());
         };
         let budget = Budget::new(began, time, retries);
-        let job = if self.batch {
-            Job::of_batch(self.shared, self.message, budget, in_flight)
-        } else {
-            Job::new(self.shared, self.message, budget, in_flight)
+        let job = match self.batch {
+            Some(_) => Job::of_batch(self.shared, self.message, budget, ticket),
+            None => Job::new(self.shared, self.message, budget, ticket),
         };
         Ok((job, self.target))
     }
@@ -319,7 +343,7 @@ impl Draft {
     /// Sends the message where that takes no waiting.
     fn begin(self) -> Result<State> {
         let (mut job, mut target) = self.into_job()?;
-        if !job.compress_here() {
+        if job.waits_for_room() || !job.compress_here() {
             return Ok(later(job, target));
         }
         let Some(queues) = job.shared.known_queues(job.message().topic()) else {

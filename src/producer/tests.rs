@@ -1,6 +1,7 @@
 //! A producer among a name server and brokers that the test plays.
 
 mod batching;
+mod bounds;
 mod codes;
 mod ending;
 mod handing_over;

@@ -244,7 +244,7 @@ async fn a_batch_that_is_dropped_sends_no_further_part() {
         .await
         .map(drop)
         .unwrap_err();
-    assert_eq!(producer.shared.in_flight.len(), 0);
+    assert_eq!(producer.shared.unfinished(), 0);
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(world.sent().len(), 2);
 }

@@ -1,17 +1,11 @@
-//! Messages that are handed over: receipts, callbacks, and how many there may be.
+//! Messages that are handed over: receipts and callbacks.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
-
-use futures::FutureExt;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout};
 
 use super::world::{Reply, World};
 use crate::error::{Error, ErrorKind};
 use crate::message::{Message, MessageQueue};
-use crate::producer::{DefaultProducer, SendResult};
+use crate::producer::SendResult;
 use crate::protocol::code::ResponseCode;
 
 /// What a callback is told.
@@ -28,16 +22,6 @@ fn reports() -> (
         Box::new(move |outcome| sender.send(outcome).unwrap())
     };
     (report, receiver)
-}
-
-/// A producer at its bound, with a broker that stores everything after 500 ms.
-async fn full_producer(world: &Arc<World>) -> (DefaultProducer, usize) {
-    let producer = world.warm_producer().await;
-    world.broker("a", |_| Reply::StoredAfter(Duration::from_millis(500)));
-    for _ in 0..1024 {
-        producer.send_callback(Message::new("t", "x"), |outcome| drop(outcome.unwrap()));
-    }
-    (producer, 1024)
 }
 
 #[tokio::test(start_paused = true)]
@@ -133,83 +117,6 @@ async fn a_callback_may_send_again() {
     });
     reported.recv().await.unwrap().unwrap();
     assert_eq!(world.sent().len(), 2);
-}
-
-#[tokio::test(start_paused = true)]
-async fn over_the_bound_a_callback_gets_the_error_and_nothing_waits() {
-    let world = World::with_brokers(&["a"]);
-    let (producer, held) = full_producer(&world).await;
-    let (report, mut reported) = reports();
-    producer.send_callback(Message::new("t", "one too many"), report());
-    assert!(
-        reported.recv().now_or_never().is_none(),
-        "it is not called from the sender"
-    );
-    let error = reported.recv().await.unwrap().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Overloaded);
-    assert!(
-        error.to_string().contains("1024 messages or 100 MiB"),
-        "{error}"
-    );
-    // A send that is awaited by its own does not count.
-    producer.send(Message::new("t", "x")).await.unwrap();
-    sleep(Duration::from_secs(1)).await;
-    assert_eq!(world.sent().len(), held + 1);
-    producer.send_callback(Message::new("t", "x"), report());
-    reported.recv().await.unwrap().unwrap();
-}
-
-#[tokio::test(start_paused = true)]
-async fn over_the_bound_a_submit_waits_for_room_within_its_time() {
-    let world = World::with_brokers(&["a"]);
-    let (producer, held) = full_producer(&world).await;
-    let began = Instant::now();
-    let send = producer
-        .send(Message::new("t", "x"))
-        .timeout(Duration::from_millis(100));
-    let error = send.submit().await.map(drop).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Overloaded);
-    assert_eq!(began.elapsed().as_millis() / 100, 1);
-    // Whoever waits and goes away takes no room with him.
-    timeout(
-        Duration::from_millis(100),
-        producer.submit(Message::new("t", "x")),
-    )
-    .await
-    .map(drop)
-    .unwrap_err();
-    let receipt = producer.submit(Message::new("t", "x")).await.unwrap();
-    assert_eq!(began.elapsed().as_millis() / 100, 5);
-    receipt.await.unwrap();
-    assert_eq!(world.sent().len(), held + 1);
-    let rooms = &producer.shared.driver;
-    assert!(format!("{rooms:?}").contains("messages: 0"), "{rooms:?}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn bytes_are_bounded_too() {
-    let world = World::with_brokers(&["a"]);
-    let producer = world.warm_producer().await;
-    world.broker("a", |_| Reply::StoredAfter(Duration::from_millis(500)));
-    let refused = Arc::new(AtomicUsize::new(0));
-    for _ in 0..30 {
-        let refused = Arc::clone(&refused);
-        producer.send_callback(Message::new("t", vec![0; 4 << 20]), move |outcome| {
-            if let Err(error) = outcome {
-                assert_eq!(error.kind(), ErrorKind::Overloaded);
-                refused.fetch_add(1, Ordering::SeqCst);
-            }
-        });
-    }
-    producer
-        .shutdown_within(Duration::from_secs(60))
-        .await
-        .unwrap();
-    assert_eq!(
-        refused.load(Ordering::SeqCst),
-        5,
-        "25 of 4 MiB fit into 100 MiB"
-    );
 }
 
 #[tokio::test(start_paused = true)]

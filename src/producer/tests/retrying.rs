@@ -416,7 +416,7 @@ async fn a_send_that_is_dropped_between_attempts_makes_no_more() {
         timeout(patience, producer.send(Message::new("t", "x")))
             .await
             .unwrap_err();
-        assert_eq!(producer.shared.in_flight.len(), 0);
+        assert_eq!(producer.shared.unfinished(), 0);
     }
     sleep(10 * SECOND).await;
     assert_eq!(world.sent().len(), 3);

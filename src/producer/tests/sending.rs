@@ -445,9 +445,9 @@ async fn a_dropped_send_leaves_nothing_behind() {
         assert!((&mut send).now_or_never().is_none());
         tokio::time::sleep(Duration::from_millis(wait)).await;
         assert!((&mut send).now_or_never().is_none());
-        assert_eq!(producer.shared.in_flight.len(), 1);
+        assert_eq!(producer.shared.unfinished(), 1);
         drop(send);
-        assert_eq!(producer.shared.in_flight.len(), 0);
+        assert_eq!(producer.shared.unfinished(), 0);
         assert_eq!(
             Arc::strong_count(&selected),
             1,
