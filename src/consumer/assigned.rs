@@ -84,7 +84,7 @@ struct State {
     ring: Option<ProcessQueue>,
     /// Whether it stands in the list of queues that listeners take from.
     listed: bool,
-    /// Its task waits for room.
+    /// Its task waits for room here, or in what its client may hold.
     waiting: bool,
     /// The subscription's version that the last pull went with.
     version: i64,
@@ -289,7 +289,6 @@ impl Assigned {
             act(ring);
             let room = state.waiting && state.has_room(&self.limits);
             if room || state.end.is_some() && state.running() == 0 {
-                state.waiting = false;
                 drop(state);
                 self.changed.notify_one();
             }

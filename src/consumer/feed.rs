@@ -295,3 +295,42 @@ async fn note_failure(group: &Group, queue: &Assigned, error: &Error) {
         _ => group.refresh_route(&queue.queue().topic).await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::client::Budget;
+    use crate::consumer::assigned::Epoch;
+    use crate::consumer::process_queue::Limits;
+    use crate::consumer::sample;
+    use crate::consumer::start_offset::Origin;
+    use crate::message::MessageQueue;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_queue_that_waits_for_its_client_s_budget_does_not_hang() {
+        let limits = Limits {
+            count: 10,
+            span: 10,
+            bytes: 1 << 20,
+        };
+        let queue = MessageQueue::new("t", "broker-a", 0);
+        let queue = Assigned::new(queue, Epoch(1), Origin::Known, limits);
+        queue.begin(0);
+        let allowance = Budget::new(1 << 20).allowance();
+        let reservation = allowance.reserve(1).now_or_never().unwrap();
+        queue
+            .with_ring(|ring| ring.put(vec![sample::message("t", 0)], 1, reservation))
+            .unwrap()
+            .unwrap();
+        let taken = queue.take(1, Instant::now()).unwrap();
+        queue.set_waiting(true);
+        // A listener of the queue's own ends meanwhile; others hold the budget.
+        queue.finish(&taken.ticket, 0..1);
+        let later = Instant::now() + Duration::from_secs(3600);
+        assert!(!queue.is_stalled(later));
+        queue.set_waiting(false);
+        assert!(queue.is_stalled(later));
+    }
+}
