@@ -21,8 +21,8 @@ pub use consumer::{
 pub use error::{Delivery, Error, ErrorKind, Result};
 pub use message::{Message, MessageBuilder, MessageExt, MessageQueue};
 pub use producer::{
-    BatchFuture, DefaultProducer, DefaultProducerBuilder, ProducerReport, Receipt, SendFuture,
-    SendResult, SendStatus, SplitBatchFuture,
+    BatchFuture, DefaultProducer, DefaultProducerBuilder, FaultTolerance, ProducerReport, Receipt,
+    SendFuture, SendResult, SendStatus, SplitBatchFuture,
 };
 pub use protocol::code::ResponseCode;
 pub use protocol::command::Serialization;

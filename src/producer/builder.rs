@@ -9,6 +9,7 @@ use crate::client::{Client, ClientBuilder};
 use crate::config::ClientConfig;
 use crate::environment::Environment;
 use crate::error::{Error, Result};
+use crate::producer::faults::FaultTolerance;
 use crate::producer::result::WhenNotOk;
 use crate::producer::{DefaultProducer, Settings, room, validate};
 use crate::protocol::frame::MAX_FRAME;
@@ -40,6 +41,7 @@ impl DefaultProducerBuilder {
                 send_timeout: Duration::from_secs(3),
                 retries: 2,
                 when_not_ok: WhenNotOk::Return,
+                fault_tolerance: FaultTolerance::Off,
                 max_message_size: 4 * 1024 * 1024,
                 compress_over: if cfg!(feature = "zlib") {
                     4096
@@ -99,6 +101,12 @@ impl DefaultProducerBuilder {
     /// When no broker does better, the send resolves to what the first one said.
     pub fn retry_another_broker_when_not_store_ok(mut self) -> Self {
         self.settings.when_not_ok = WhenNotOk::TryAnotherBroker;
+        self
+    }
+
+    /// Whether brokers that were slow or failed are left alone for a while. Default [`FaultTolerance::Off`].
+    pub fn fault_tolerance(mut self, tolerance: FaultTolerance) -> Self {
+        self.settings.fault_tolerance = tolerance;
         self
     }
 

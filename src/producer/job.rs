@@ -8,8 +8,11 @@ use tokio::time::{Instant, timeout_at};
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::message::{Message, MessageQueue};
 use crate::producer::admission::Ticket;
+use crate::producer::queues::Queues;
 use crate::producer::result::{SendResult, SendStatus};
 use crate::producer::retry::Budget;
+use crate::producer::select::Avoid;
+use crate::producer::target::Target;
 use crate::producer::verdict::Verdict;
 use crate::producer::{OPERATION, Shared};
 use crate::protocol::command::Command;
@@ -44,6 +47,7 @@ pub(super) struct Attempt {
     pub(super) queue: MessageQueue,
     /// 1 for the first.
     pub(super) number: u32,
+    pub(super) began: Instant,
 }
 
 /// An attempt that failed.
@@ -164,6 +168,16 @@ impl Job {
         }
     }
 
+    /// The queue of the next attempt.
+    pub(super) fn pick(
+        &self,
+        target: &mut Target,
+        queues: &Queues,
+        avoid: &Avoid,
+    ) -> Result<MessageQueue> {
+        target.pick(&self.message, queues, avoid, self.shared.faults.as_deref())
+    }
+
     /// What a request to `queue` says.
     pub(super) fn header<'a>(&'a self, queue: &'a MessageQueue) -> SendMessage<'a> {
         let settings = &self.shared.settings;
@@ -193,13 +207,20 @@ impl Job {
         let describe = |error| self.describe(error, &attempt.queue, attempt.number);
         let answer = outcome.map_err(|error| {
             let verdict = Verdict::on_failure(&error);
+            if let Some(faults) = &self.shared.faults {
+                faults.failed(&attempt.queue.broker_name, &error);
+            }
             Failure::new(verdict, describe(error.into_error(OPERATION, addr)))
         })?;
         let code = answer.response_code();
-        let Some(send_status) = SendStatus::from_code(code) else {
+        let status = SendStatus::from_code(code).ok_or_else(|| Verdict::on_answer(code));
+        if let Some(faults) = &self.shared.faults {
+            faults.answered(attempt, status.err());
+        }
+        let send_status = status.map_err(|verdict| {
             let error = Error::response(OPERATION, code, answer.remark.as_deref()).at(addr);
-            return Err(Failure::new(Verdict::on_answer(code), describe(error)));
-        };
+            Failure::new(verdict, describe(error))
+        })?;
         let header: SendMessageResponse<'_> = answer.header().map_err(|error| {
             // It is stored, but nobody can say where.
             let error = Error::new(ErrorKind::Protocol, OPERATION)

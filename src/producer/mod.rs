@@ -5,12 +5,13 @@
 //!
 //! A send by file: [`send`] checks it and writes it where nothing has to be waited for, [`select`] picks the queue, [`job`] says what
 //! is written and what the answer means; [`rest`] does the waiting and the trying again that [`verdict`] and [`retry`] decide.
-//! [`driver`] sees through what was handed over. [`recall`] takes a message back.
+//! [`driver`] sees through what was handed over. [`admission`] and [`room`] bound what is in flight; [`faults`] leaves brokers alone. [`recall`] takes a message back.
 
 mod admission;
 mod batch;
 mod builder;
 mod driver;
+mod faults;
 mod job;
 mod membership;
 mod queues;
@@ -41,6 +42,7 @@ use crate::client::{Client, Registration};
 use crate::error::Result;
 use crate::message::{Message, MessageQueue};
 use crate::producer::driver::Driver;
+use crate::producer::faults::Faults;
 use crate::producer::membership::Membership;
 use crate::producer::result::WhenNotOk;
 use crate::producer::room::Room;
@@ -48,6 +50,7 @@ use crate::producer::room::Room;
 pub use batch::{BatchFuture, SplitBatchFuture};
 pub use builder::DefaultProducerBuilder;
 pub use driver::Receipt;
+pub use faults::FaultTolerance;
 pub use result::{SendResult, SendStatus};
 pub use send::SendFuture;
 
@@ -106,6 +109,7 @@ struct Settings {
     send_timeout: Duration,
     retries: u32,
     when_not_ok: WhenNotOk,
+    fault_tolerance: FaultTolerance,
     max_message_size: usize,
     /// Bodies of this size or more are compressed.
     compress_over: usize,
@@ -122,6 +126,8 @@ struct Shared {
     settings: Settings,
     membership: Arc<Membership>,
     registration: Arc<Registration>,
+    /// How brokers have done, if that decides where messages go.
+    faults: Option<Arc<Faults>>,
     /// What the sends that have begun take of the bounds; closed by a shutdown.
     room: Arc<Room>,
     /// Counts what else a shutdown waits for: sends without room, and what is no send. Closed by it.
@@ -151,21 +157,22 @@ impl DefaultProducer {
         let stop = CancellationToken::new();
         let room = Room::new(settings.max_in_flight, settings.max_in_flight_bytes);
         info!(group = %settings.group, client = %client.id(), "producer started");
-        Ok(Self {
-            shared: Arc::new(Shared {
-                driver: Driver::start(&client, stop.clone()),
-                client,
-                owns_client,
-                settings,
-                membership,
-                registration: Arc::new(registration),
-                room,
-                in_flight: TaskTracker::new(),
-                stop,
-                runtime: Handle::current(),
-                ended: AtomicBool::new(false),
-            }),
-        })
+        let shared = Arc::new(Shared {
+            driver: Driver::start(&client, stop.clone()),
+            client,
+            owns_client,
+            faults: Faults::new(settings.fault_tolerance),
+            settings,
+            membership,
+            registration: Arc::new(registration),
+            room,
+            in_flight: TaskTracker::new(),
+            stop,
+            runtime: Handle::current(),
+            ended: AtomicBool::new(false),
+        });
+        faults::start_probing(&shared);
+        Ok(Self { shared })
     }
 
     /// The group that the producer is a member of.
@@ -339,6 +346,7 @@ impl fmt::Debug for DefaultProducer {
 /// The last handle and the last send are gone.
 impl Drop for Shared {
     fn drop(&mut self) {
+        self.stop.cancel();
         if *self.ended.get_mut() || self.client.is_closed() {
             return;
         }

@@ -62,7 +62,7 @@ impl Rest {
     /// The rest after a first attempt that has had its share of the time. It stays out.
     pub(super) fn after_silence(mut self, queues: Queues, first: Attempt) -> Self {
         self.course.queues = Some(queues);
-        self.course.avoid.add_silent(&first.queue.broker_name);
+        self.course.is_silent(&first.queue.broker_name);
         self.out.waiting.push(first);
         self
     }
@@ -120,7 +120,7 @@ impl Rest {
                 biased;
                 over = self.out.next() => over,
                 () = sleep_until(patience), if is_share => {
-                    self.course.avoid.add_silent(&broker_name);
+                    self.course.is_silent(&broker_name);
                     return Err(Next::AT_ONCE);
                 }
             };
@@ -212,8 +212,8 @@ impl Course {
         if refresh {
             target.forget_what_is_gone(&queues);
         }
-        let queue = target
-            .pick(job.message(), &queues, avoid)
+        let queue = job
+            .pick(target, &queues, avoid)
             .map_err(Failure::for_good)?;
         let others = target.may_move() && avoid.leaves_other(queues.list(), &queue.broker_name);
         let patience = job.budget.begin(Instant::now(), others);
@@ -230,6 +230,14 @@ impl Course {
             self.avoid.add_failed(&queue.broker_name);
             Failure::new(verdict, self.job.describe(error, &queue, number))
         })
+    }
+
+    /// A broker has had its share of the time.
+    fn is_silent(&mut self, broker_name: &Arc<str>) {
+        self.avoid.add_silent(broker_name);
+        if let Some(faults) = &self.job.shared.faults {
+            faults.unanswered(broker_name);
+        }
     }
 
     fn plan(&mut self, verdict: Verdict) -> Next {
@@ -265,6 +273,7 @@ impl Job {
         addr: &Arc<str>,
         patience: Instant,
     ) -> Result<Attempt, (MessageQueue, Verdict, Error)> {
+        let began = Instant::now();
         let (header, body) = (self.header(&queue), self.message().body());
         let sending = self
             .shared
@@ -280,10 +289,14 @@ impl Job {
                     call,
                     queue,
                     number,
+                    began,
                 })
             }
             Err(error) => {
                 let verdict = Verdict::on_failure(&error);
+                if let Some(faults) = &self.shared.faults {
+                    faults.failed(&queue.broker_name, &error);
+                }
                 Err((queue, verdict, error.into_error(OPERATION, addr)))
             }
         }

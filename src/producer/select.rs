@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::message::MessageQueue;
+use crate::route::Standing;
 
 /// The brokers that one send had better not use again.
 #[derive(Debug, Default)]
@@ -48,9 +49,15 @@ impl Avoid {
 
 /// The index of the next queue in turn, beginning at `turn` modulo their number.
 ///
-/// Queues of brokers to avoid are passed over. When no other is left, those of silent brokers and of the one that failed last
-/// are; then only those of silent ones; when that leaves none either, the turn decides. `None` only when there is no queue.
-pub(super) fn in_turn(queues: &[MessageQueue], turn: usize, avoid: &Avoid) -> Option<usize> {
+/// Queues of brokers to avoid are passed over, and those of brokers that are set aside if `standing` says which. When no other is
+/// left, those of silent brokers and of the one that failed last are; then only those of silent ones; when that leaves none either,
+/// the turn decides. `None` only when there is no queue.
+pub(super) fn in_turn(
+    queues: &[MessageQueue],
+    turn: usize,
+    avoid: &Avoid,
+    standing: Option<&dyn Fn(&str) -> Standing>,
+) -> Option<usize> {
     let count = queues.len();
     let from = turn.checked_rem(count)?;
     let first = |wanted: &dyn Fn(&Arc<str>) -> bool| {
@@ -58,6 +65,13 @@ pub(super) fn in_turn(queues: &[MessageQueue], turn: usize, avoid: &Avoid) -> Op
             .chain(0..from)
             .find(|&index| wanted(&queues[index].broker_name))
     };
+    if let Some(standing) = standing {
+        let best = |least| first(&|broker| avoid.allows(broker) && standing(broker) >= least);
+        let good = best(Standing::Available).or_else(|| best(Standing::Reachable));
+        if good.is_some() {
+            return good;
+        }
+    }
     let last = avoid.failed.last();
     let spoke = |broker: &Arc<str>| !avoid.silent.contains(broker);
     first(&|broker| avoid.allows(broker))
@@ -106,17 +120,21 @@ mod tests {
         let queues = queues(&[("a", 2), ("b", 1)]);
         let nothing = Avoid::nothing();
         let picked: Vec<_> = (5..11)
-            .map(|turn| in_turn(&queues, turn, &nothing).unwrap())
+            .map(|turn| in_turn(&queues, turn, &nothing, None).unwrap())
             .collect();
         assert_eq!(picked, [2, 0, 1, 2, 0, 1]);
-        assert_eq!(in_turn(&queues, usize::MAX, &nothing), Some(usize::MAX % 3));
-        assert_eq!(in_turn(&[], 1, &nothing), None);
+        assert_eq!(
+            in_turn(&queues, usize::MAX, &nothing, None),
+            Some(usize::MAX % 3)
+        );
+        assert_eq!(in_turn(&[], 1, &nothing, None), None);
     }
 
     #[test]
     fn brokers_that_failed_are_passed_over() {
         let queues = queues(&[("a", 2), ("b", 2), ("c", 1)]);
-        let pick = |turn, failed: &[&str]| in_turn(&queues, turn, &avoid(failed, &[])).unwrap();
+        let pick =
+            |turn, failed: &[&str]| in_turn(&queues, turn, &avoid(failed, &[]), None).unwrap();
         assert_eq!(pick(0, &["a"]), 2);
         assert_eq!(pick(3, &["b"]), 4);
         assert_eq!(pick(4, &["c", "a"]), 2);
@@ -128,16 +146,43 @@ mod tests {
     #[test]
     fn a_silent_broker_is_the_last_resort() {
         let queues = queues(&[("a", 1), ("b", 1)]);
-        let pick = |failed: &[&str], silent: &[&str]| in_turn(&queues, 0, &avoid(failed, silent));
+        let pick =
+            |failed: &[&str], silent: &[&str]| in_turn(&queues, 0, &avoid(failed, silent), None);
         assert_eq!(pick(&[], &["a"]), Some(1));
         assert_eq!(pick(&["b"], &["a"]), Some(1));
         assert_eq!(pick(&[], &["b", "a"]), Some(0));
     }
 
     #[test]
+    fn a_broker_that_is_set_aside_is_used_when_no_better_one_is_left() {
+        let queues = queues(&[("a", 1), ("b", 1), ("c", 1)]);
+        let pick = |turn, failed: &[&str], standings: [Standing; 3]| {
+            let standing = |broker: &str| match broker {
+                "a" => standings[0],
+                "b" => standings[1],
+                _ => standings[2],
+            };
+            in_turn(&queues, turn, &avoid(failed, &[]), Some(&standing)).unwrap()
+        };
+        let (bad, aside, good) = (
+            Standing::Unreachable,
+            Standing::Reachable,
+            Standing::Available,
+        );
+        assert_eq!(pick(0, &[], [good, good, good]), 0);
+        assert_eq!(pick(0, &[], [bad, aside, good]), 2);
+        assert_eq!(pick(0, &[], [bad, aside, aside]), 1);
+        assert_eq!(pick(2, &[], [bad, aside, aside]), 2);
+        assert_eq!(pick(0, &["c"], [bad, aside, good]), 1);
+        // What is left is taken as without the table.
+        assert_eq!(pick(0, &["b"], [bad, aside, bad]), 0);
+        assert_eq!(pick(1, &[], [bad, bad, bad]), 1);
+    }
+
+    #[test]
     fn the_only_broker_is_taken_again() {
         let queues = queues(&[("a", 2)]);
-        assert_eq!(in_turn(&queues, 1, &avoid(&["a"], &[])), Some(1));
+        assert_eq!(in_turn(&queues, 1, &avoid(&["a"], &[]), None), Some(1));
     }
 
     #[test]
@@ -177,7 +222,7 @@ mod tests {
                 let spoke = !silent.contains(&broker);
                 (spoke, spoke && !failed.contains(&broker), spoke && failed.last() != Some(&broker))
             };
-            let picked = in_turn(&queues, turn, &avoid);
+            let picked = in_turn(&queues, turn, &avoid, None);
             prop_assert_eq!(picked.map(worth), (0..queues.len()).map(worth).max());
         }
 

@@ -213,7 +213,7 @@ impl SendFuture {
         let queues = shared
             .queues(job.message().shared_topic(), deadline)
             .await?;
-        let queue = target.pick(job.message(), &queues, &Avoid::nothing())?;
+        let queue = job.pick(&mut target, &queues, &Avoid::nothing())?;
         // Nothing of the application's own is held while this waits.
         drop(target);
         let described = |error| job.describe(error, &queue, 1);
@@ -349,7 +349,7 @@ impl Draft {
         let Some(queues) = job.shared.known_queues(job.message().topic()) else {
             return Ok(later(job, target));
         };
-        let queue = target.pick(job.message(), &queues, &Avoid::nothing())?;
+        let queue = job.pick(&mut target, &queues, &Avoid::nothing())?;
         let Some(addr) = queues.master(&queue.broker_name) else {
             return Ok(later(job, target));
         };
@@ -379,6 +379,7 @@ impl Draft {
             call,
             queue,
             number: 1,
+            began: job.budget.started(),
         };
         Ok(State::Sent(Sent {
             job,

@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::{Message, MessageQueue};
 use crate::producer::OPERATION;
+use crate::producer::faults::Faults;
 use crate::producer::queues::Queues;
 use crate::producer::select::{self, Avoid};
 use crate::protocol::message::tags::java_hash;
@@ -56,12 +57,18 @@ impl Target {
         message: &Message,
         queues: &Queues,
         avoid: &Avoid,
+        faults: Option<&Faults>,
     ) -> Result<MessageQueue> {
         let list = queues.choices();
         let index = match mem::replace(self, Self::Any) {
             Self::Any => {
                 let list = queues.list();
-                let next = select::in_turn(list, queues.next_turn(), avoid);
+                let turn = queues.next_turn();
+                let next = match faults {
+                    None => select::in_turn(list, turn, avoid, None),
+                    Some(faults) => faults
+                        .standings(|standing| select::in_turn(list, turn, avoid, Some(standing))),
+                };
                 return next
                     .map(|index| list[index].clone())
                     .ok_or_else(|| no_queue(message));

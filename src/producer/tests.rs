@@ -4,6 +4,7 @@ mod batching;
 mod bounds;
 mod codes;
 mod ending;
+mod faults;
 mod handing_over;
 mod recalling;
 mod retrying;

@@ -1,6 +1,6 @@
 //! The peers of a producer: a name server with a table of topics, and brokers that do what a closure says.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -22,6 +22,7 @@ use crate::protocol::fields::NoFields;
 use crate::protocol::frame;
 use crate::protocol::message::{BatchMessages, properties};
 use crate::protocol::request::Request;
+use crate::protocol::request::queue_offset::QueueOffsetResponse;
 use crate::protocol::request::route::{BrokerData, GetRoute, QueueData, RouteBody};
 use crate::protocol::request::send_batch::SendBatch;
 use crate::protocol::request::send_message::{SendMessage, SendMessageResponse};
@@ -73,6 +74,8 @@ pub(super) struct World {
     topics: Mutex<HashMap<String, RouteBody>>,
     brokers: Mutex<HashMap<String, Broker>>,
     asked: Mutex<Vec<Asked>>,
+    /// The addresses of brokers that answer when they are asked for a queue's end.
+    probed: Mutex<BTreeSet<String>>,
     open: Mutex<Vec<(String, mpsc::UnboundedSender<BytesMut>)>>,
 }
 
@@ -138,6 +141,11 @@ impl World {
         self.brokers.lock().insert(format!("{name}:1"), broker);
     }
 
+    /// Lets a broker answer when it is asked for a queue's end.
+    pub(super) fn answer_probes(&self, name: &str) {
+        self.probed.lock().insert(format!("{name}:1"));
+    }
+
     /// Refuses connections to a broker from now on.
     pub(super) fn remove_broker(&self, name: &str) {
         self.brokers.lock().remove(&format!("{name}:1"));
@@ -201,6 +209,13 @@ impl World {
                 None => Answer::at_once(ResponseCode::TOPIC_NOT_EXIST, Bytes::new()),
             };
         }
+        if command.request_code() == RequestCode::GET_MAX_OFFSET {
+            // A probe: one that a broker which says nothing, or is gone, does not answer.
+            return Answer {
+                silent: !self.probed.lock().contains(addr),
+                ..Answer::at_once(ResponseCode::SUCCESS, Bytes::new())
+            };
+        }
         if ![SendMessage::CODE, SendBatch::CODE].contains(&command.request_code()) {
             return Answer::at_once(ResponseCode::SUCCESS, Bytes::new());
         }
@@ -257,6 +272,10 @@ impl Answer {
             .header()
             .map(|header: SendMessage<'_>| header.queue_id);
         match queue_id {
+            _ if request.request_code() == RequestCode::GET_MAX_OFFSET => {
+                let header = QueueOffsetResponse { offset: 7 };
+                frame::encode_head(&mut out, form, &head, None, &header, size).unwrap();
+            }
             Ok(queue_id) => {
                 let header = SendMessageResponse {
                     msg_id: places(request).into(),
