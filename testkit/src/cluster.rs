@@ -1,6 +1,5 @@
 //! A name server and its brokers, as one thing that a test starts.
 
-use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -11,13 +10,13 @@ use rocketmq_sdk::environment::Environment;
 use crate::broker::BrokerConfig;
 use crate::broker::node::BrokerNode;
 use crate::clock::Clock;
+use crate::fault::Faults;
+use crate::fault::plan::Plan;
 use crate::journal::Journal;
-use crate::name_server::NameServer;
 use crate::net::call::AnswerFormat;
 use crate::net::network::{ClusterEnvironment, Network};
-use crate::net::server::{Bound, Server};
+use crate::node::{BrokerHandle, NameServerHandle, Site};
 use crate::options::BrokerBuilder;
-use crate::tap::Tap;
 
 /// The most brokers that a cluster can have: they are named by a letter.
 const MAX_BROKERS: usize = 26;
@@ -28,9 +27,6 @@ const MEMORY_BROKER: u16 = 10911;
 
 /// How many entries a cluster's journal keeps if nothing else is said.
 const JOURNAL: usize = 100_000;
-
-/// How many connections a name server takes.
-const NAME_SERVER_CONNECTIONS: usize = 10_000;
 
 /// A name server and one or more brokers, in this process.
 ///
@@ -55,6 +51,7 @@ const NAME_SERVER_CONNECTIONS: usize = 10_000;
 pub struct Cluster {
     site: Site,
     journal: Journal,
+    faults: Faults,
     name_server: NameServerHandle,
     brokers: Vec<BrokerHandle>,
 }
@@ -107,6 +104,11 @@ impl Cluster {
         &self.site.clock
     }
 
+    /// Makes rules for all nodes: what is to go wrong.
+    pub const fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
     /// The journal of everything that the nodes were asked and answered.
     pub const fn journal(&self) -> &Journal {
         &self.journal
@@ -141,6 +143,7 @@ pub struct ClusterBuilder {
     topics: Vec<(String, i32)>,
     in_memory: bool,
     journal: usize,
+    seed: u64,
     broker: BrokerBuilder,
 }
 
@@ -151,6 +154,7 @@ impl Default for ClusterBuilder {
             topics: Vec::new(),
             in_memory: false,
             journal: JOURNAL,
+            seed: 0,
             broker: BrokerBuilder::default(),
         }
     }
@@ -218,6 +222,12 @@ impl ClusterBuilder {
         self
     }
 
+    /// What the chance of [rules](crate::Faults) comes from: with the same seed they hit the same ones. Default 0.
+    pub const fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
     /// No sockets: clients reach the nodes by [`Cluster::environment`] only, over streams in memory. For tests with tokio's time
     /// paused, which runs ahead of what a kernel does.
     pub const fn in_memory(mut self) -> Self {
@@ -246,6 +256,7 @@ impl ClusterBuilder {
                 Network::Tcp
             },
             journal: (self.journal > 0).then(|| journal.clone()),
+            plan: Arc::new(Plan::new(self.seed)),
         };
         let name_server = NameServerHandle::new(
             "name-server",
@@ -272,6 +283,7 @@ impl ClusterBuilder {
             brokers.push(BrokerHandle::new(node));
         }
         Ok(Cluster {
+            faults: Faults::new(Arc::clone(&site.plan), None),
             site,
             journal,
             name_server,
@@ -283,139 +295,5 @@ impl ClusterBuilder {
     const fn addr(&self, memory_port: u16) -> SocketAddr {
         let port = if self.in_memory { memory_port } else { 0 };
         SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
-    }
-}
-
-/// What the nodes of a cluster share.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Site {
-    pub(crate) clock: Clock,
-    pub(crate) network: Network,
-    pub(crate) journal: Option<Journal>,
-}
-
-impl Site {
-    /// What sees the traffic of the node with this name.
-    pub(crate) fn tap(&self, node: &str) -> Arc<Tap> {
-        Tap::new(node, self.clock.clone(), self.journal.clone())
-    }
-}
-
-/// A name server. Dropping it ends it.
-#[derive(Debug)]
-#[must_use = "dropping the name server ends it"]
-pub struct NameServerHandle {
-    addr: String,
-    server: Arc<Server>,
-}
-
-impl NameServerHandle {
-    pub(crate) fn new(
-        name: &str,
-        addr: SocketAddr,
-        answers: AnswerFormat,
-        site: &Site,
-    ) -> io::Result<Self> {
-        let bound = Bound::new(site.network.clone(), addr)?;
-        let addr = bound.addr().to_string();
-        let service = Arc::new(NameServer::new(answers));
-        let server = Server::new(bound, service, site.tap(name), NAME_SERVER_CONNECTIONS);
-        Ok(Self { addr, server })
-    }
-
-    /// `host:port`.
-    pub fn addr(&self) -> &str {
-        &self.addr
-    }
-
-    /// Whether it takes connections.
-    pub fn is_running(&self) -> bool {
-        self.server.is_running()
-    }
-
-    /// Starts it again, at the same address. Brokers register within a tenth of a second. Does nothing if it runs.
-    ///
-    /// # Errors
-    /// It cannot listen.
-    pub fn start(&self) -> io::Result<()> {
-        self.server.start()
-    }
-
-    /// Closes its connections and takes no more. It forgets the brokers with that, but not its key-value entries.
-    ///
-    /// # Cancel safety
-    /// Dropping the future does not keep it from ending.
-    pub async fn stop(&self) {
-        self.server.stop().await;
-    }
-}
-
-/// A broker. Dropping it ends it.
-#[must_use = "dropping the broker ends it"]
-pub struct BrokerHandle {
-    addr: String,
-    node: BrokerNode,
-}
-
-impl BrokerHandle {
-    pub(crate) fn new(node: BrokerNode) -> Self {
-        Self {
-            addr: node.addr().to_string(),
-            node,
-        }
-    }
-
-    /// Its name.
-    pub fn name(&self) -> &str {
-        self.node.name()
-    }
-
-    /// `host:port`.
-    pub fn addr(&self) -> &str {
-        &self.addr
-    }
-
-    /// Whether it takes connections.
-    pub fn is_running(&self) -> bool {
-        self.node.is_running()
-    }
-
-    /// Ends it as a crash does: its connections are reset and nobody is told. It keeps its messages, topics and committed offsets.
-    ///
-    /// # Cancel safety
-    /// Dropping the future does not keep it from ending.
-    pub async fn kill(&self) {
-        self.node.kill().await;
-    }
-
-    /// Ends it in order: it unregisters, and what waits to be written is written before its connections are closed.
-    ///
-    /// # Cancel safety
-    /// Dropping the future ends it as [`kill`](Self::kill) does.
-    pub async fn stop(&self) {
-        self.node.stop().await;
-    }
-
-    /// Starts it again, at the same address and with what it kept. What came due in the meantime is done now. One that runs is
-    /// stopped first.
-    ///
-    /// # Errors
-    /// It cannot listen.
-    ///
-    /// # Cancel safety
-    /// Dropping the future leaves it ended, or started and about to register.
-    pub async fn restart(&self) -> io::Result<()> {
-        self.node.stop().await;
-        self.node.start().await
-    }
-}
-
-impl fmt::Debug for BrokerHandle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BrokerHandle")
-            .field("name", &self.name())
-            .field("addr", &self.addr)
-            .field("running", &self.is_running())
-            .finish_non_exhaustive()
     }
 }

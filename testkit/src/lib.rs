@@ -39,6 +39,23 @@
 //! groups and progress; messages that are due at a given time, and taking them back. Batches, transactions, SQL92 and POP are refused,
 //! each with a code that says so.
 //!
+//! # What goes wrong
+//!
+//! [`Cluster::faults`] makes rules: on which requests, and what happens to them or to their answers. They can be made, counted,
+//! waited for and removed while clients run; what is left to chance is the same with the same [seed](ClusterBuilder::seed).
+//! [`Faults`] has examples, [`OnRequest`] and [`OnFrame`] all conditions and reactions.
+//!
+//! ```
+//! # use rocketmq_testkit::{Cluster, RequestCode, ResponseCode};
+//! # fn rules(cluster: &Cluster) {
+//! let faults = cluster.faults();
+//! faults.on_sends().topic("orders").nth(3).reply(ResponseCode::SYSTEM_BUSY, "busy");  // the third is refused
+//! faults.on_sends().probability(0.1).answer().drop();              // stored, but one in ten answers never comes
+//! faults.on(RequestCode::UPDATE_CONSUMER_OFFSET).group("group1").disconnect();
+//! faults.on_pulls().answer().cut(100);                             // the connection ends in the middle of an answer
+//! # }
+//! ```
+//!
 //! # What happened
 //!
 //! A cluster keeps a [`Journal`] of every request and answer, callback and connection, on all of its nodes, with what they were
@@ -78,17 +95,21 @@
 mod broker;
 mod clock;
 mod cluster;
+mod fault;
 mod journal;
 mod name_server;
 mod net;
+mod node;
 mod options;
 #[doc(hidden)]
 pub mod program;
 mod tap;
 
 pub use clock::Clock;
-pub use cluster::{BrokerHandle, Cluster, ClusterBuilder, NameServerHandle};
+pub use cluster::{Cluster, ClusterBuilder};
+pub use fault::{Faults, Holding, NotHit, OnFrame, OnRequest, Rule};
 pub use journal::{Delivered, Entry, EntryKind, Journal, NotSeen, SentBack, Stored};
 pub use net::call::AnswerFormat;
+pub use node::{BrokerHandle, NameServerHandle};
 pub use options::{BrokerBuilder, Listen};
 pub use rocketmq_sdk::protocol::code::{RequestCode, ResponseCode};

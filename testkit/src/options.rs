@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::broker::BrokerConfig;
 use crate::broker::node::BrokerNode;
-use crate::cluster::{BrokerHandle, NameServerHandle, Site};
 use crate::net::call::AnswerFormat;
+use crate::node::{BrokerHandle, NameServerHandle, Site};
 
 /// Where a node listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,17 +1,24 @@
-//! What sees the traffic of one node, and writes it down.
+//! What sees the traffic of one node: writes it down, and asks the rules what is to happen to it.
 //!
 //! Knows: every request and answer at the moment at which it passes. Does not know: streams, or what a node does.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use bytes::Bytes;
-use rocketmq_sdk::protocol::code::RequestCode;
+use bytes::{Bytes, BytesMut};
+use rocketmq_sdk::protocol::code::{RequestCode, ResponseCode};
 use rocketmq_sdk::protocol::command::{Command, Head};
 
 use crate::clock::Clock;
+use crate::fault::frame::Fate;
+use crate::fault::plan::{ActiveRule, FrameRule, Plan, Reaction, RequestFault};
 use crate::journal::seen::Seen;
-use crate::journal::{EntryKind, Journal, Note, Origin};
+use crate::journal::{Entry, EntryKind, Journal, Origin};
+use crate::net::Incoming;
+use crate::net::deferred::Work;
+use crate::net::outgoing::Outgoing;
+use crate::net::peer::Peer;
 
 /// A node's traffic.
 #[derive(Debug)]
@@ -19,28 +26,44 @@ pub(crate) struct Tap {
     node: Arc<str>,
     clock: Clock,
     journal: Option<Journal>,
+    plan: Arc<Plan>,
 }
 
 /// A request that was seen, for its answer.
 #[derive(Debug)]
 pub(crate) struct Trail {
-    tap: Arc<Tap>,
-    origin: Arc<Origin>,
+    peer: Arc<Peer>,
     request: Arc<Seen>,
+    /// What is to happen to the answer.
+    rule: Option<FrameRule>,
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub(crate) enum Admitted {
+    /// It is served.
+    Now(Incoming),
+    /// It is not served, but answered with this code and remark.
+    Refused(Incoming, ResponseCode, String),
+    /// It is out of the connection's hands.
+    Gone,
+    /// The connection ends.
+    Disconnect,
 }
 
 impl Tap {
-    pub(crate) fn new(node: &str, clock: Clock, journal: Option<Journal>) -> Arc<Self> {
+    pub(crate) fn new(
+        node: Arc<str>,
+        clock: Clock,
+        journal: Option<Journal>,
+        plan: Arc<Plan>,
+    ) -> Arc<Self> {
         Arc::new(Self {
-            node: node.into(),
+            node,
             clock,
             journal,
+            plan,
         })
-    }
-
-    /// Whether nobody wants to know.
-    pub(crate) const fn is_idle(&self) -> bool {
-        self.journal.is_none()
     }
 
     /// A new connection.
@@ -51,77 +74,165 @@ impl Tap {
             peer,
             client: OnceLock::new(),
         });
-        self.note(EntryKind::Connected, &origin, None, None, false);
+        self.write(|| self.entry(EntryKind::Connected, &origin));
         origin
     }
 
     pub(crate) fn closed(&self, origin: &Arc<Origin>) {
-        self.note(EntryKind::Closed, origin, None, None, false);
+        self.write(|| self.entry(EntryKind::Closed, origin));
     }
 
     /// A request that came in a frame of this size.
-    pub(crate) fn request(
-        self: &Arc<Self>,
-        origin: &Arc<Origin>,
-        command: &Command,
-        size: usize,
-    ) -> Arc<Trail> {
-        let request = Arc::new(Seen::received(command, size, command.request_code()));
-        self.note(EntryKind::Request, origin, Some(&request), None, false);
-        Arc::new(Trail {
-            tap: Arc::clone(self),
-            origin: Arc::clone(origin),
+    pub(crate) fn admit(&self, peer: &Arc<Peer>, command: Command, size: usize) -> Admitted {
+        if self.journal.is_none() && self.plan.is_empty() {
+            return Admitted::Now(Incoming {
+                command,
+                trail: None,
+            });
+        }
+        let request = Arc::new(Seen::received(&command, size, command.request_code()));
+        let mut entry = self.entry(EntryKind::Request, &peer.origin);
+        entry.request = Some(Arc::clone(&request));
+        let rule = self.decide(|plan| plan.decide(&entry));
+        entry.fault = rule.as_ref().map(|rule| rule.to_string().into());
+        self.write(|| entry);
+        let trail = Arc::new(Trail {
+            peer: Arc::clone(peer),
             request,
-        })
+            rule: rule.as_ref().and_then(FrameRule::of),
+        });
+        let incoming = Incoming {
+            command,
+            trail: Some(trail),
+        };
+        match rule {
+            None => Admitted::Now(incoming),
+            Some(rule) => react(&rule, peer, incoming),
+        }
     }
 
-    /// A request to the client, as a frame without a body.
-    pub(crate) fn callback(&self, origin: &Arc<Origin>, head: Head, frame: &[u8]) {
-        if self.is_idle() {
-            return;
+    /// A request to the client, as a frame without a body. What is to go out at once is written to `out`.
+    pub(crate) fn callback(
+        &self,
+        peer: &Arc<Peer>,
+        head: Head,
+        frame: BytesMut,
+        out: &mut Outgoing,
+    ) {
+        if self.journal.is_none() && self.plan.is_empty() {
+            return out.put(&frame.freeze());
         }
-        let request = Arc::new(Seen::sent(head, frame, &[], RequestCode(head.code)));
-        self.note(EntryKind::Callback, origin, Some(&request), None, true);
+        let about = RequestCode(head.code);
+        let mut entry = self.entry(EntryKind::Callback, &peer.origin);
+        entry.request = Some(Arc::new(Seen::sent(head, &frame, &[], about)));
+        let rule = self.decide(|plan| plan.decide_callback(&entry));
+        entry.sent = rule.as_ref().is_none_or(|rule| rule.fault.delivers());
+        entry.fault = rule.as_ref().map(|rule| rule.rule.to_string().into());
+        self.write(|| entry);
+        match rule {
+            None => out.put(&frame.freeze()),
+            Some(rule) => rule.send(peer, frame, out),
+        }
     }
 
     /// What a client answered to such a request.
     pub(crate) fn callback_answer(&self, origin: &Arc<Origin>, command: &Command, size: usize) {
-        if self.is_idle() {
-            return;
-        }
-        // Which code it is about is not known; none of these requests has messages for an answer.
-        let answer = Arc::new(Seen::received(command, size, RequestCode(-1)));
-        self.note(EntryKind::CallbackAnswer, origin, None, Some(answer), false);
+        self.write(|| {
+            let mut entry = self.entry(EntryKind::CallbackAnswer, origin);
+            // Which code it is about is not known; none of these requests has messages for an answer.
+            entry.answer = Some(Arc::new(Seen::received(command, size, RequestCode(-1))));
+            entry
+        });
     }
 
-    fn note(
-        &self,
-        kind: EntryKind,
-        origin: &Arc<Origin>,
-        request: Option<&Arc<Seen>>,
-        answer: Option<Arc<Seen>>,
-        sent: bool,
-    ) {
+    fn decide<R>(&self, ask: impl FnOnce(&Plan) -> Option<R>) -> Option<R> {
+        if self.plan.is_empty() {
+            return None;
+        }
+        ask(&self.plan)
+    }
+
+    fn entry(&self, kind: EntryKind, origin: &Arc<Origin>) -> Entry {
+        Entry {
+            number: 0,
+            elapsed: Duration::ZERO,
+            time: self.clock.now(),
+            origin: Arc::clone(origin),
+            kind,
+            request: None,
+            answer: None,
+            sent: false,
+            fault: None,
+        }
+    }
+
+    fn write(&self, entry: impl FnOnce() -> Entry) {
         if let Some(journal) = &self.journal {
-            journal.write(Note {
-                time: self.clock.now(),
-                origin: Arc::clone(origin),
-                kind,
-                request: request.map(Arc::clone),
-                answer,
-                sent,
-            });
+            journal.write(entry());
         }
     }
 }
 
+/// Does to a request what a rule says.
+fn react(rule: &Arc<ActiveRule>, peer: &Arc<Peer>, incoming: Incoming) -> Admitted {
+    let Reaction::Request(fault) = &rule.reaction else {
+        return Admitted::Now(incoming);
+    };
+    match fault {
+        RequestFault::Pass => Admitted::Now(incoming),
+        RequestFault::Reply(code, remark) => Admitted::Refused(incoming, *code, remark.clone()),
+        RequestFault::Delay(by) => {
+            peer.do_later(*by, Work::Serve(incoming));
+            Admitted::Gone
+        }
+        RequestFault::Hold => {
+            rule.hold(peer, Work::Serve(incoming));
+            Admitted::Gone
+        }
+        RequestFault::Drop => Admitted::Gone,
+        RequestFault::Disconnect => Admitted::Disconnect,
+    }
+}
+
 impl Trail {
-    /// The answer: its frame up to the body, the body in parts, and whether the client gets it.
-    pub(crate) fn answered(&self, head: Head, frame: &[u8], body: &[Bytes], sent: bool) {
-        let about = RequestCode(self.request.head.code);
-        let answer = Arc::new(Seen::sent(head, frame, body, about));
-        let request = Some(&self.request);
-        self.tap
-            .note(EntryKind::Answer, &self.origin, request, Some(answer), sent);
+    /// Writes down the answer: its frame up to the body, and the body in parts.
+    pub(crate) fn answered(&self, head: Head, frame: &[u8], body: &[Bytes]) {
+        let oneway = self.request.head.is_oneway();
+        let tap = &self.peer.tap;
+        tap.write(|| {
+            let about = RequestCode(self.request.head.code);
+            let mut entry = tap.entry(EntryKind::Answer, &self.peer.origin);
+            entry.request = Some(Arc::clone(&self.request));
+            entry.answer = Some(Arc::new(Seen::sent(head, frame, body, about)));
+            entry.sent = !oneway && self.rule.as_ref().is_none_or(|it| it.fault.delivers());
+            entry.fault = self.rule.as_ref().map(|it| it.rule.to_string().into());
+            entry
+        });
+    }
+
+    /// What is to happen to the answer, if anything is.
+    pub(crate) const fn rule(&self) -> Option<&FrameRule> {
+        self.rule.as_ref()
+    }
+
+    pub(crate) const fn peer(&self) -> &Arc<Peer> {
+        &self.peer
+    }
+}
+
+impl FrameRule {
+    /// Does to a frame what the rule says. What is to go out at once is written to `out`.
+    pub(crate) fn send(&self, peer: &Arc<Peer>, frame: BytesMut, out: &mut Outgoing) {
+        match self.fault.apply(frame) {
+            Fate::Write(frame) => out.put(&frame),
+            Fate::Later(by, frame) => peer.do_later(by, Work::Write(frame)),
+            Fate::Hold(frame) => self.rule.hold(peer, Work::Write(frame)),
+            Fate::Trickle(frame, rate) => {
+                peer.do_later(Duration::ZERO, Work::Trickle(frame, rate));
+            }
+            Fate::Cut(bytes) => peer.do_later(Duration::ZERO, Work::Cut(bytes)),
+            Fate::Nothing => {}
+            Fate::Disconnect => peer.close(),
+        }
     }
 }

@@ -12,9 +12,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::broker::registrar::Registrar;
 use crate::broker::{BrokerConfig, SharedBroker, names};
-use crate::cluster::Site;
+use crate::fault::Faults;
 use crate::net::network::Network;
 use crate::net::server::{Bound, Server};
+use crate::node::Site;
 
 /// How many connections a broker takes.
 const MAX_CONNECTIONS: usize = 10_000;
@@ -22,7 +23,8 @@ const MAX_CONNECTIONS: usize = 10_000;
 /// A broker that can be started, stopped, killed and started again. What it stored, its topics and the committed offsets stay.
 #[derive(Debug)]
 pub(crate) struct BrokerNode {
-    name: String,
+    name: Arc<str>,
+    faults: Faults,
     name_servers: usize,
     network: Network,
     service: Arc<SharedBroker>,
@@ -48,11 +50,12 @@ impl BrokerNode {
                 .map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why.to_string()))?;
         }
         let bound = Bound::new(site.network.clone(), addr)?;
-        let name = config.name.clone();
+        let name = Arc::from(&*config.name);
         let name_servers = config.name_servers.len();
         let tap = site.tap(&name);
         let service = SharedBroker::new(config, bound.addr(), site.clock.clone());
         Ok(Self {
+            faults: site.faults(&name),
             name,
             name_servers,
             network: site.network.clone(),
@@ -65,6 +68,10 @@ impl BrokerNode {
 
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(crate) const fn faults(&self) -> &Faults {
+        &self.faults
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {

@@ -57,6 +57,7 @@ pub struct Entry {
     pub(crate) request: Option<Arc<Seen>>,
     pub(crate) answer: Option<Arc<Seen>>,
     pub(crate) sent: bool,
+    pub(crate) fault: Option<Arc<str>>,
 }
 
 /// Where a sent message was stored.
@@ -174,9 +175,15 @@ impl Entry {
         request.is_some_and(|request| request.head.is_oneway())
     }
 
-    /// Whether an answer, or a request to a client, went out as it is. Not those of requests that want none.
+    /// Whether an answer, or a request to a client, went out from its beginning to its end, perhaps late or changed by a
+    /// [rule](Self::fault). An answer to a request that wants none does not.
     pub const fn was_sent(&self) -> bool {
         self.sent
+    }
+
+    /// The rule that hit the request or its answer, in words.
+    pub fn fault(&self) -> Option<&str> {
+        self.fault.as_deref()
     }
 
     /// The size of the frame, in bytes.
@@ -343,6 +350,9 @@ impl fmt::Display for Entry {
             f.write_str(" oneway")?;
         } else if self.kind == EntryKind::Answer && !self.sent {
             f.write_str(" not sent")?;
+        }
+        if let Some(fault) = &self.fault {
+            write!(f, " [{fault}]")?;
         }
         Ok(())
     }

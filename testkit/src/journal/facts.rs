@@ -9,6 +9,19 @@ use rocketmq_sdk::protocol::java_json;
 use rocketmq_sdk::protocol::message::{properties, property_names};
 use serde::Deserialize;
 
+/// The codes of requests that store a message of a client.
+pub(crate) const SENDS: [RequestCode; 5] = [
+    RequestCode::SEND_MESSAGE,
+    RequestCode::SEND_MESSAGE_V2,
+    RequestCode::SEND_BATCH_MESSAGE,
+    RequestCode::SEND_REPLY_MESSAGE,
+    RequestCode::SEND_REPLY_MESSAGE_V2,
+];
+
+/// The codes of requests that read messages of one queue.
+pub(crate) const PULLS: [RequestCode; 2] =
+    [RequestCode::PULL_MESSAGE, RequestCode::LITE_PULL_MESSAGE];
+
 /// What a request is about.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
@@ -135,7 +148,7 @@ fn long_name(code: RequestCode, name: &str) -> &str {
 }
 
 /// Whether requests with this code, and their answers, carry messages in their bodies.
-pub(crate) const fn carries_messages(code: RequestCode) -> bool {
+pub(crate) fn carries_messages(code: RequestCode) -> bool {
     is_send(code)
         || is_pull(code)
         || matches!(
@@ -145,23 +158,13 @@ pub(crate) const fn carries_messages(code: RequestCode) -> bool {
 }
 
 /// Whether requests with this code store a message of a client.
-pub(crate) const fn is_send(code: RequestCode) -> bool {
-    matches!(
-        code,
-        RequestCode::SEND_MESSAGE
-            | RequestCode::SEND_MESSAGE_V2
-            | RequestCode::SEND_BATCH_MESSAGE
-            | RequestCode::SEND_REPLY_MESSAGE
-            | RequestCode::SEND_REPLY_MESSAGE_V2
-    )
+pub(crate) fn is_send(code: RequestCode) -> bool {
+    SENDS.contains(&code)
 }
 
 /// Whether requests with this code read messages of one queue.
-pub(crate) const fn is_pull(code: RequestCode) -> bool {
-    matches!(
-        code,
-        RequestCode::PULL_MESSAGE | RequestCode::LITE_PULL_MESSAGE
-    )
+pub(crate) fn is_pull(code: RequestCode) -> bool {
+    PULLS.contains(&code)
 }
 
 /// The messages of a body that came, or goes, in parts which end where messages end.

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rocketmq_sdk::protocol::code::RequestCode;
@@ -21,7 +21,6 @@ use tokio::time::Instant;
 pub(crate) use entry::Origin;
 pub use entry::{Entry, EntryKind, SentBack, Stored};
 pub use facts::Delivered;
-use seen::Seen;
 pub use wait::NotSeen;
 
 /// The most bytes that a journal keeps, beside its entries' fixed size.
@@ -85,17 +84,6 @@ struct Ring {
     /// The number of the first entry that is kept.
     first: u64,
     bytes: usize,
-}
-
-/// What is to be written down.
-#[derive(Debug)]
-pub(crate) struct Note {
-    pub(crate) time: SystemTime,
-    pub(crate) origin: Arc<Origin>,
-    pub(crate) kind: EntryKind,
-    pub(crate) request: Option<Arc<Seen>>,
-    pub(crate) answer: Option<Arc<Seen>>,
-    pub(crate) sent: bool,
 }
 
 impl Journal {
@@ -166,28 +154,12 @@ impl Journal {
         ring.first.saturating_sub(self.from)
     }
 
-    pub(crate) fn write(&self, note: Note) {
-        let Note {
-            time,
-            origin,
-            kind,
-            request,
-            answer,
-            sent,
-        } = note;
-        let elapsed = self.inner.start.elapsed();
+    /// Adds an entry, and gives it its number and time.
+    pub(crate) fn write(&self, mut entry: Entry) {
+        entry.elapsed = self.inner.start.elapsed();
         {
             let mut ring = self.inner.ring.lock();
-            let entry = Entry {
-                number: ring.first + ring.entries.len() as u64,
-                elapsed,
-                time,
-                origin,
-                kind,
-                request,
-                answer,
-                sent,
-            };
+            entry.number = ring.first + ring.entries.len() as u64;
             ring.bytes += entry.kept();
             ring.entries.push_back(entry);
             while ring.entries.len() > self.inner.limit || ring.bytes > MAX_BYTES {

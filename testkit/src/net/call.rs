@@ -108,6 +108,23 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// A request that no handler sees.
+    pub(crate) fn refuse_unserved(
+        incoming: &'a Incoming,
+        peer: &'a Arc<Peer>,
+        out: &'a mut Outgoing,
+        code: ResponseCode,
+        remark: &str,
+    ) {
+        let mut call = Self::new(incoming, peer, out, AnswerFormat::AsRequested);
+        call.answer_with(&Answer {
+            code,
+            remark: Some(remark).filter(|remark| !remark.is_empty()),
+            header: &NoFields,
+            body: &[],
+        });
+    }
+
     /// The typed header.
     pub(crate) fn header<H: Header<'a>>(&self) -> Result<H, Refusal> {
         Ok(self.request.header()?)
@@ -229,13 +246,19 @@ impl ReturnAddress {
         match encoded {
             Ok(()) => {
                 if let Some(trail) = &self.trail {
-                    trail.answered(head, &out.tail()[start..], answer.body, !self.oneway);
+                    trail.answered(head, &out.tail()[start..], answer.body);
+                    if self.oneway {
+                        return out.tail().truncate(start);
+                    }
+                    if let Some(rule) = trail.rule() {
+                        let mut frame = out.tail().split_off(start);
+                        for part in answer.body {
+                            frame.extend_from_slice(part);
+                        }
+                        return rule.send(trail.peer(), frame, out);
+                    }
                 }
-                if self.oneway {
-                    out.tail().truncate(start);
-                } else {
-                    answer.body.iter().for_each(|part| out.put(part));
-                }
+                answer.body.iter().for_each(|part| out.put(part));
             }
             Err(error) => {
                 let remark = error.to_string();

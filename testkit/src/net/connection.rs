@@ -5,14 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use rocketmq_sdk::protocol::command::Command;
 use rocketmq_sdk::protocol::frame;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::net::call::Call;
+use crate::net::deferred::Work;
 use crate::net::outgoing::Outgoing;
 use crate::net::peer::{MAX_WAITING, Peer};
 use crate::net::{Incoming, Serve};
+use crate::tap::Admitted;
 
 /// While more than this waits to be written, no further request is read.
 const PAUSE_READING: usize = 8 * 1024 * 1024;
@@ -77,6 +82,7 @@ pub(crate) async fn run<S: Stream>(
         () = ending.killed.cancelled() => None,
         end = connection.serve(&ending.stopped) => Some(end),
     };
+    connection.peer.deferred.close();
     connection.service.closed(&connection.peer);
     connection.peer.tap.closed(&connection.peer.origin);
     match end {
@@ -115,29 +121,37 @@ impl<S: Stream> Connection<S> {
                 () = stopped.cancelled() => return self.finish().await,
                 written = write(&mut self.out, &mut self.writer), if waiting > 0 => written?,
                 () = self.peer.pushed() => {}
+                () = self.peer.deferred.due(), if self.peer.deferred.any() => {
+                    let peer = Arc::clone(&self.peer);
+                    // It may take as long as a fault wants it to.
+                    tokio::select! {
+                        biased;
+                        () = peer.closing() => return Ok(()),
+                        () = stopped.cancelled() => return Ok(()),
+                        goes = self.do_deferred() => if goes? == Goes::Ended {
+                            return Ok(());
+                        }
+                    }
+                }
                 read = self.reader.read_buf(&mut self.input), if waiting < PAUSE_READING => {
-                    if read? == 0 {
+                    if read? == 0 || self.take_requests()? == Goes::Ended {
                         return Ok(());
                     }
-                    self.take_requests()?;
                 }
             }
         }
     }
 
     /// Serves every request that is there as a whole.
-    fn take_requests(&mut self) -> io::Result<()> {
-        let Peer { tap, origin, .. } = &*self.peer;
+    fn take_requests(&mut self) -> io::Result<Goes> {
         let broken = loop {
             let before = self.input.len();
             match frame::decode(&mut self.input) {
-                Ok(Some(command)) if command.head.is_response() => {
-                    tap.callback_answer(origin, &command, before - self.input.len());
-                }
                 Ok(Some(command)) => {
                     let size = before - self.input.len();
-                    let trail = (!tap.is_idle()).then(|| tap.request(origin, &command, size));
-                    self.requests.push(Incoming { command, trail });
+                    if !self.take_command(command, size) {
+                        return Ok(Goes::Ended);
+                    }
                 }
                 Ok(None) => break None,
                 Err(error) => break Some(error),
@@ -149,22 +163,96 @@ impl<S: Stream> Connection<S> {
             self.requests.clear();
         }
         match broken {
-            None => Ok(()),
+            None => Ok(Goes::On),
             Some(error) => Err(io::Error::new(io::ErrorKind::InvalidData, error)),
         }
+    }
+
+    /// Takes a request or an answer of the peer. `false`: the connection is to end at once.
+    fn take_command(&mut self, command: Command, size: usize) -> bool {
+        let tap = &self.peer.tap;
+        if command.head.is_response() {
+            tap.callback_answer(&self.peer.origin, &command, size);
+            return true;
+        }
+        match tap.admit(&self.peer, command, size) {
+            Admitted::Now(incoming) => self.requests.push(incoming),
+            Admitted::Refused(incoming, code, remark) => {
+                Call::refuse_unserved(&incoming, &self.peer, &mut self.out, code, &remark);
+            }
+            Admitted::Gone => {}
+            Admitted::Disconnect => return false,
+        }
+        true
+    }
+
+    /// Does what faults had put off and is due now.
+    async fn do_deferred(&mut self) -> io::Result<Goes> {
+        while let Some(work) = self.peer.deferred.take_due(Instant::now()) {
+            match work {
+                Work::Serve(incoming) => {
+                    self.service.serve(&self.peer, &[incoming], &mut self.out);
+                }
+                Work::Write(frame) => self.out.put(&frame),
+                Work::Trickle(frame, rate) => {
+                    self.write_all_out().await?;
+                    trickle(&frame, rate, &mut self.writer).await?;
+                }
+                Work::Cut(bytes) => {
+                    self.write_all_out().await?;
+                    self.writer.write_all(&bytes).await?;
+                    self.writer.shutdown().await?;
+                    return Ok(Goes::Ended);
+                }
+            }
+        }
+        Ok(Goes::On)
+    }
+
+    async fn write_all_out(&mut self) -> io::Result<()> {
+        while !self.out.is_empty() {
+            self.out.write_some(&mut self.writer).await?;
+        }
+        Ok(())
     }
 
     /// Writes what waits, then ends the stream.
     async fn finish(&mut self) -> io::Result<()> {
         self.peer.take_pushed(&mut self.out);
         let rest = async {
-            while !self.out.is_empty() {
-                self.out.write_some(&mut self.writer).await?;
-            }
+            self.write_all_out().await?;
             self.writer.shutdown().await
         };
         tokio::time::timeout(LINGER, rest).await?
     }
+}
+
+/// Whether a connection goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Goes {
+    On,
+    Ended,
+}
+
+/// Writes so many bytes a second.
+async fn trickle(
+    mut bytes: &[u8],
+    rate: u32,
+    writer: &mut (impl AsyncWrite + Unpin),
+) -> io::Result<()> {
+    /// How often something is written, where there is a byte for it.
+    const PER_SECOND: u32 = 20;
+    let chunk = rate.div_ceil(PER_SECOND);
+    let pause = Duration::from_secs(1) * chunk / rate;
+    while let Some((now, rest)) = bytes.split_at_checked(chunk.min(bytes.len() as u32) as usize) {
+        writer.write_all(now).await?;
+        if rest.is_empty() {
+            break;
+        }
+        tokio::time::sleep(pause).await;
+        bytes = rest;
+    }
+    Ok(())
 }
 
 /// Writes some of what waits. A peer for which reading has stopped must take some of it in time.

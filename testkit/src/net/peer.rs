@@ -5,16 +5,20 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
 
+use bytes::BytesMut;
 use parking_lot::Mutex;
 use rocketmq_sdk::protocol::code::RequestCode;
 use rocketmq_sdk::protocol::command::{Head, Language, Serialization};
 use rocketmq_sdk::protocol::frame;
 use rocketmq_sdk::protocol::request::Request;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::journal::Origin;
+use crate::net::deferred::{Deferred, Work};
 use crate::net::outgoing::Outgoing;
 use crate::tap::Tap;
 
@@ -33,6 +37,8 @@ pub(crate) struct Peer {
     pub(crate) origin: Arc<Origin>,
     /// What other tasks wrote to the peer and its own task has not yet taken.
     pushed: Mutex<Outgoing>,
+    /// What it does out of turn.
+    pub(crate) deferred: Deferred,
     wake: Notify,
     closed: CancellationToken,
     next_opaque: AtomicI32,
@@ -46,6 +52,7 @@ impl Peer {
             origin: tap.connected(id, addr),
             tap,
             pushed: Mutex::default(),
+            deferred: Deferred::default(),
             wake: Notify::new(),
             closed: CancellationToken::new(),
             next_opaque: AtomicI32::new(0),
@@ -67,20 +74,23 @@ impl Peer {
     }
 
     /// Sends a request that wants no answer.
-    pub(crate) fn send_oneway<'a, R: Request<'a>>(&self, header: &R) {
+    pub(crate) fn send_oneway<'a, R: Request<'a>>(self: &Arc<Self>, header: &R) {
         let opaque = self.next_opaque.fetch_add(1, Ordering::Relaxed);
         let head = as_java(Head::request(R::CODE, opaque).oneway());
-        self.push(|out| {
-            let start = out.tail().len();
-            let encoded =
-                frame::encode_head(out.tail(), Serialization::Json, &head, None, header, 0);
-            match encoded {
-                Ok(()) => self.tap.callback(&self.origin, head, &out.tail()[start..]),
-                Err(error) => {
-                    tracing::error!(code = %RequestCode(head.code), %error, "a request to a client was not sent");
-                }
+        let mut frame = BytesMut::new();
+        let encoded = frame::encode_head(&mut frame, Serialization::Json, &head, None, header, 0);
+        match encoded {
+            Ok(()) => self.push(|out| self.tap.callback(self, head, frame, out)),
+            Err(error) => {
+                tracing::error!(code = %RequestCode(head.code), %error, "a request to a client was not sent");
             }
-        });
+        }
+    }
+
+    /// Has the connection do something after some time.
+    pub(crate) fn do_later(&self, after: Duration, work: Work) {
+        self.deferred.add(Instant::now() + after, work);
+        self.wake.notify_one();
     }
 
     /// Notes by which id the client calls itself.

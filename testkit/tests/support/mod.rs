@@ -110,8 +110,43 @@ impl Client {
 
     /// Waits for the answer to a request.
     pub async fn answer(&mut self, opaque: i32) -> Command {
-        self.expect(|command| command.head.is_response() && command.head.opaque == opaque)
+        self.answer_within(opaque, SOON).await
+    }
+
+    /// As [`answer`](Self::answer), as long as is said.
+    pub async fn answer_within(&mut self, opaque: i32, patience: Duration) -> Command {
+        self.expect_within(patience, |command| {
+            command.head.is_response() && command.head.opaque == opaque
+        })
+        .await
+    }
+
+    /// Waits until there are so many answers, whatever they answer: their opaques, in the order in which they came.
+    pub async fn opaques(&mut self, count: usize) -> Vec<i32> {
+        let mut opaques = Vec::new();
+        while opaques.len() < count {
+            opaques.push(self.expect(|it| it.head.is_response()).await.head.opaque);
+        }
+        opaques
+    }
+
+    /// Whether the connection ends, or can no longer be read, before a whole frame comes.
+    pub async fn breaks(&mut self) -> bool {
+        let reading = async {
+            loop {
+                match frame::decode(&mut self.input) {
+                    Ok(Some(_)) => return false,
+                    Err(_) => return true,
+                    Ok(None) => {}
+                }
+                if self.stream.read_buf(&mut self.input).await.unwrap_or(0) == 0 {
+                    return true;
+                }
+            }
+        };
+        tokio::time::timeout(SOON, reading)
             .await
+            .expect("nothing came")
     }
 
     /// Waits for a request from the broker.
@@ -124,6 +159,12 @@ impl Client {
     pub async fn is_quiet(&mut self) -> bool {
         self.call(&Heartbeat, &heartbeat("is-quiet", &[])).await;
         self.early.is_empty()
+    }
+
+    /// What has come of an unfinished frame when the broker has closed the connection.
+    pub async fn rest(&mut self) -> BytesMut {
+        self.closed().await;
+        self.input.clone()
     }
 
     /// Waits until the broker has closed the connection.
@@ -140,6 +181,14 @@ impl Client {
     }
 
     async fn expect(&mut self, wanted: impl Fn(&Command) -> bool) -> Command {
+        self.expect_within(SOON, wanted).await
+    }
+
+    async fn expect_within(
+        &mut self,
+        patience: Duration,
+        wanted: impl Fn(&Command) -> bool,
+    ) -> Command {
         if let Some(at) = self.early.iter().position(&wanted) {
             return self.early.remove(at).unwrap();
         }
@@ -155,7 +204,7 @@ impl Client {
                 assert_ne!(read, 0, "the connection was closed");
             }
         };
-        tokio::time::timeout(SOON, waiting)
+        tokio::time::timeout(patience, waiting)
             .await
             .expect("nothing came")
     }

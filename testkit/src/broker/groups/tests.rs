@@ -2,11 +2,12 @@ use std::net::SocketAddr;
 
 use super::*;
 use crate::clock::Clock;
+use crate::fault::plan::Plan;
 use crate::tap::Tap;
 
 fn member(connection: u64) -> Member {
     let addr = SocketAddr::from(([127, 0, 0, 1], 1));
-    let tap = Tap::new("broker", Clock::new(), None);
+    let tap = Tap::new("broker".into(), Clock::new(), None, Arc::new(Plan::new(0)));
     Member {
         client_id: format!("client-{connection}"),
         peer: Arc::new(Peer::new(connection, addr, tap)),
