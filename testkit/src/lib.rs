@@ -36,8 +36,8 @@
 //!
 //! Routes, topics and their creation by the first message, sending, pulling with tags and long polling, committed offsets, groups
 //! with notices to their members, messages sent back, delay levels, dead letters, and what Apache's `mqadmin` asks for topics,
-//! groups and progress; messages that are due at a given time, and taking them back. Batches, transactions, SQL92 and POP are refused,
-//! each with a code that says so.
+//! groups and progress; batches; messages that are due at a given time, and taking them back; transactions, with questions to their
+//! producers. SQL92 and POP are refused, each with a code that says so.
 //!
 //! # What goes wrong
 //!

@@ -111,24 +111,32 @@ impl Tap {
         }
     }
 
-    /// A request to the client, as a frame without a body. What is to go out at once is written to `out`.
+    /// A request to the client, its frame up to the body, and the body. What is to go out at once is written to `out`.
     pub(crate) fn callback(
         &self,
         peer: &Arc<Peer>,
         head: Head,
-        frame: BytesMut,
+        mut frame: BytesMut,
+        body: &Bytes,
         out: &mut Outgoing,
     ) {
         if self.journal.is_none() && self.plan.is_empty() {
+            frame.extend_from_slice(body);
             return out.put(&frame.freeze());
         }
         let about = RequestCode(head.code);
         let mut entry = self.entry(EntryKind::Callback, &peer.origin);
-        entry.request = Some(Arc::new(Seen::sent(head, &frame, &[], about)));
+        entry.request = Some(Arc::new(Seen::sent(
+            head,
+            &frame,
+            std::slice::from_ref(body),
+            about,
+        )));
         let rule = self.decide(|plan| plan.decide_callback(&entry));
         entry.sent = rule.as_ref().is_none_or(|rule| rule.fault.delivers());
         entry.fault = rule.as_ref().map(|rule| rule.rule.to_string().into());
         self.write(|| entry);
+        frame.extend_from_slice(body);
         match rule {
             None => out.put(&frame.freeze()),
             Some(rule) => rule.send(peer, frame, out),

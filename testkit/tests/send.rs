@@ -175,11 +175,6 @@ async fn what_breaks_a_rule_is_refused_and_the_connection_goes_on() {
             b"m",
             ResponseCode::MESSAGE_ILLEGAL,
         ),
-        (
-            message("t", 0, "TRAN_MSG\x01true\x02"),
-            b"m",
-            ResponseCode::NO_PERMISSION,
-        ),
     ];
     for (header, body, code) in cases {
         assert_eq!(client.refused(&header, body).await, code, "{header:?}");

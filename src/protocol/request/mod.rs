@@ -3,12 +3,14 @@
 //! A file's types are what the client encodes and the testkit decodes, and the other way round, so each is tested by its
 //! own round trip.
 
+pub mod check_transaction_state;
 pub mod connections;
 pub mod consume_stats;
 pub mod consumer_list;
 pub mod consumer_offset;
 pub mod create_topic;
 pub mod delete_topic;
+pub mod end_transaction;
 pub mod heartbeat;
 pub mod kv_config;
 pub mod notify_consumer_ids;

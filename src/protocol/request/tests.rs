@@ -2,10 +2,12 @@
 
 use bytes::BytesMut;
 
+use super::check_transaction_state::CheckTransactionState;
 use super::connections::{GetConsumerConnections, GetProducerConnections};
 use super::consume_stats::GetConsumeStats;
 use super::create_topic::CreateTopic;
 use super::delete_topic::{DeleteTopicInBroker, DeleteTopicInNameServer};
+use super::end_transaction::EndTransaction;
 use super::kv_config::{DeleteKvConfig, GetKvConfig, PutKvConfig};
 use super::recall_message::RecallMessage;
 use super::send_batch::SendBatch;
@@ -79,6 +81,26 @@ fn headers_come_back_as_they_were() {
         DeleteGroup { group_name: "g".into(), clean_offset: Some(true) },
         SendBatch(SendMessage { batch: Some(true), ..long().into() }),
         ViewMessage { offset: 9, topic: Some("t".into()), broker_name: bname() },
+        EndTransaction {
+            topic: Some("t".into()),
+            producer_group: "g".into(),
+            tran_state_table_offset: 1,
+            commit_log_offset: 2,
+            commit_or_rollback: 8,
+            from_transaction_check: Some(true),
+            msg_id: "m".into(),
+            transaction_id: Some("x".into()),
+            broker_name: bname(),
+        },
+        CheckTransactionState {
+            topic: Some("t".into()),
+            tran_state_table_offset: 1,
+            commit_log_offset: 2,
+            msg_id: Some("m".into()),
+            transaction_id: Some("x".into()),
+            offset_msg_id: Some("o".into()),
+            broker_name: bname(),
+        },
         RecallMessage {
             producer_group: Some("g".into()),
             topic: "t".into(),

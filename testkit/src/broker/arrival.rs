@@ -48,6 +48,8 @@ pub(crate) struct Arrival {
     pub(crate) delay_level: i32,
     /// Whether it may say at which time it is to be delivered.
     pub(crate) timer: bool,
+    /// Where its half message is in the log; 0 for none.
+    pub(crate) prepared_transaction_offset: i64,
 }
 
 impl Arrival {
@@ -66,6 +68,7 @@ impl Arrival {
             properties,
             delay_level: 0,
             timer: false,
+            prepared_transaction_offset: 0,
         }
     }
 
@@ -161,7 +164,7 @@ impl Broker {
             store_timestamp: self.now,
             store_host: self.addr,
             reconsume_times: arrival.reconsume_times,
-            prepared_transaction_offset: 0,
+            prepared_transaction_offset: arrival.prepared_transaction_offset,
             body: arrival.body.clone(),
             topic: arrival.topic.clone(),
             properties: Text::from(std::mem::take(&mut arrival.properties).into_string()),

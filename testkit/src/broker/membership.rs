@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rocketmq_sdk::protocol::request::notify_consumer_ids::NotifyConsumerIdsChanged;
 
 use crate::broker::{Broker, Event};
@@ -69,7 +70,7 @@ impl Broker {
                 consumer_group: group.into(),
             };
             for member in members.members.values() {
-                member.peer.send_oneway(&notice);
+                member.peer.send_oneway(&notice, &Bytes::new());
             }
         }
     }

@@ -19,6 +19,7 @@ mod store;
 mod timed;
 mod timers;
 mod topics;
+mod transactions;
 
 use std::io;
 use std::net::SocketAddr;
@@ -45,6 +46,7 @@ use store::{QueueKey, Store};
 use timed::Recalled;
 use timers::Timers;
 use topics::{MAX_QUEUES, Topics};
+use transactions::Transactions;
 
 /// How a broker is set up.
 #[derive(Debug, Clone)]
@@ -116,6 +118,7 @@ pub(crate) struct Broker {
     heartbeats: Heartbeats,
     timers: Timers<Event>,
     recalled: Recalled,
+    transactions: Transactions,
     /// Answers that wait until the name servers know the topics that they are about.
     unregistered: Unregistered,
     unique_ids: UniqueIdGenerator,
@@ -132,6 +135,8 @@ enum Event {
     Delay(QueueKey, i64),
     /// A timer message does: its queue, and its offset there.
     Time(QueueKey, i64),
+    /// Half messages may have to be asked about.
+    CheckTransactions,
     /// A connection's members may have expired.
     CheckMember(u64),
 }
@@ -156,6 +161,7 @@ impl SharedBroker {
             heartbeats: Heartbeats::default(),
             timers: Timers::default(),
             recalled: Recalled::default(),
+            transactions: Transactions::default(),
             unregistered: Unregistered::new(config.name_servers.len()),
             // Ids must differ between the brokers of a process, and between its runs.
             unique_ids: UniqueIdGenerator::new(
@@ -301,6 +307,7 @@ impl Broker {
                 Event::EndHold(queue, hold) => self.end_hold(queue, hold),
                 Event::Delay(queue, offset) => self.delay_is_over(queue, offset),
                 Event::Time(queue, offset) => self.time_is_up(queue, offset),
+                Event::CheckTransactions => self.check_transactions(),
                 Event::CheckMember(connection) => self.check_member(connection),
             }
         }

@@ -16,6 +16,8 @@ pub(crate) const TIMER_TOPIC: &str = "rmq_sys_wheel_timer";
 pub(crate) const HALF_TOPIC: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
 /// Where it is noted which half messages are settled.
 pub(crate) const HALF_DONE_TOPIC: &str = "RMQ_SYS_TRANS_OP_HALF_TOPIC";
+/// Where half messages end that nobody settles.
+pub(crate) const GIVEN_UP_TOPIC: &str = "TRANS_CHECK_MAX_TIME_TOPIC";
 
 /// Topics that a broker keeps for itself: nobody may create, change or delete them.
 const SYSTEM_TOPICS: [&str; 10] = [
@@ -25,7 +27,7 @@ const SYSTEM_TOPICS: [&str; 10] = [
     HALF_DONE_TOPIC,
     "BenchmarkTest",
     "RMQ_SYS_TRACE_TOPIC",
-    "TRANS_CHECK_MAX_TIME_TOPIC",
+    GIVEN_UP_TOPIC,
     "SELF_TEST_TOPIC",
     "OFFSET_MOVED_EVENT",
     "CHECKPOINT_TOPIC",
@@ -36,7 +38,7 @@ const NOT_FOR_SENDING: [&str; 6] = [
     SCHEDULE_TOPIC,
     HALF_TOPIC,
     HALF_DONE_TOPIC,
-    "TRANS_CHECK_MAX_TIME_TOPIC",
+    GIVEN_UP_TOPIC,
     "SELF_TEST_TOPIC",
     "OFFSET_MOVED_EVENT",
 ];

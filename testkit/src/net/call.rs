@@ -54,6 +54,11 @@ impl Refusal {
         }
     }
 
+    /// For what went wrong in the broker.
+    pub(crate) fn failed(remark: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ResponseCode::SYSTEM_ERROR, remark)
+    }
+
     /// For a request code that the node has no handler for.
     pub(crate) fn not_supported(request: &Command) -> Self {
         let code = request.head.code;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use rocketmq_sdk::protocol::code::RequestCode;
 use rocketmq_sdk::protocol::command::{Head, Language, Serialization};
@@ -74,13 +74,15 @@ impl Peer {
     }
 
     /// Sends a request that wants no answer.
-    pub(crate) fn send_oneway<'a, R: Request<'a>>(self: &Arc<Self>, header: &R) {
+    pub(crate) fn send_oneway<'a, R: Request<'a>>(self: &Arc<Self>, header: &R, body: &Bytes) {
         let opaque = self.next_opaque.fetch_add(1, Ordering::Relaxed);
         let head = as_java(Head::request(R::CODE, opaque).oneway());
         let mut frame = BytesMut::new();
-        let encoded = frame::encode_head(&mut frame, Serialization::Json, &head, None, header, 0);
+        let size = body.len();
+        let encoded =
+            frame::encode_head(&mut frame, Serialization::Json, &head, None, header, size);
         match encoded {
-            Ok(()) => self.push(|out| self.tap.callback(self, head, frame, out)),
+            Ok(()) => self.push(|out| self.tap.callback(self, head, frame, body, out)),
             Err(error) => {
                 tracing::error!(code = %RequestCode(head.code), %error, "a request to a client was not sent");
             }

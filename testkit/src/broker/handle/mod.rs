@@ -6,6 +6,7 @@ mod consumer_list;
 mod consumer_offset;
 mod create_topic;
 mod delete_topic;
+mod end_transaction;
 mod heartbeat;
 mod pull_message;
 mod queue_offset;
@@ -42,6 +43,7 @@ pub(super) fn handle(broker: &mut Broker, call: &mut Call<'_>) -> Result<(), Ref
         RequestCode::GET_MAX_OFFSET => queue_offset::max(broker, call),
         RequestCode::GET_MIN_OFFSET => queue_offset::min(broker, call),
         RequestCode::GET_EARLIEST_MSG_STORETIME => queue_offset::earliest(broker, call),
+        RequestCode::END_TRANSACTION => end_transaction::handle(broker, call),
         RequestCode::RECALL_MESSAGE => recall_message::handle(broker, call),
         RequestCode::VIEW_MESSAGE_BY_ID => view_message::handle(broker, call),
         RequestCode::HEART_BEAT => heartbeat::handle(broker, call),

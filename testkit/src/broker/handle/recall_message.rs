@@ -42,6 +42,7 @@ pub(super) fn handle(broker: &mut Broker, call: &mut Call<'_>) -> Result<(), Ref
         properties,
         delay_level: 0,
         timer: true,
+        prepared_transaction_offset: 0,
     })?;
     call.answer(&RecallMessageResponse {
         msg_id: handle.message_id.into(),

@@ -50,6 +50,7 @@ pub(super) fn send(
             tag_code,
             delay_level: 0,
             timer: false,
+            prepared_transaction_offset: 0,
         };
         places.push(broker.append(queue, &mut arrival)?.position);
         tag_codes.push(tag_code);

@@ -55,7 +55,6 @@ fn send(
     }
     let raw = request.properties.as_deref().unwrap_or_default();
     let seen = Seen::in_properties(raw);
-    seen.check()?;
     let mut buffer = [0; ids::MAX_LEN];
     let unique_key = match seen.unique_key {
         Some(key) => key,
@@ -78,12 +77,17 @@ fn send(
         tag_code: tag_code(seen.tag),
         delay_level: seen.delay_level,
         timer: seen.timer,
+        prepared_transaction_offset: 0,
     };
     if let Some(group) = request.topic.strip_prefix(names::RETRY_PREFIX) {
         broker.end_retries(group, request, &mut arrival)?;
     }
     let queue_id = arrival.queue_id;
-    let taken = broker.take_in(arrival)?;
+    let taken = if seen.half && !(arrival.reconsume_times > 0 && arrival.delay_level > 0) {
+        broker.take_in_half(arrival)?.into()
+    } else {
+        broker.take_in(arrival)?
+    };
     let id = OffsetMessageId {
         host: broker.addr,
         physical_offset: taken.appended.position,
@@ -147,17 +151,6 @@ impl<'a> Seen<'a> {
             }
         }
         seen
-    }
-
-    /// Refuses what the broker cannot do.
-    fn check(&self) -> Result<(), Refusal> {
-        if self.half {
-            return Err(Refusal::new(
-                ResponseCode::NO_PERMISSION,
-                "the broker sending transaction message is forbidden",
-            ));
-        }
-        Ok(())
     }
 
     /// The properties that are stored.
