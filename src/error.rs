@@ -220,6 +220,11 @@ impl Error {
         self.with(|inner| inner.source = Some(Arc::new(source)))
     }
 
+    #[must_use]
+    pub(crate) fn caused_by_any(self, source: Box<dyn StdError + Send + Sync>) -> Self {
+        self.with(|inner| inner.source = Some(source.into()))
+    }
+
     /// Changes an error that is being made; one that is shared already is copied first.
     fn with(mut self, change: impl FnOnce(&mut Inner)) -> Self {
         if let Some(inner) = Arc::get_mut(&mut self.0) {

@@ -21,8 +21,10 @@ pub use consumer::{
 pub use error::{Delivery, Error, ErrorKind, Result};
 pub use message::{Message, MessageBuilder, MessageExt, MessageQueue};
 pub use producer::{
-    BatchFuture, DefaultProducer, DefaultProducerBuilder, FaultTolerance, ProducerReport, Receipt,
-    SendFuture, SendResult, SendStatus, SplitBatchFuture,
+    BatchFuture, DefaultProducer, DefaultProducerBuilder, FaultTolerance, HalfMessage,
+    ProducerReport, Receipt, SendFuture, SendResult, SendStatus, SplitBatchFuture,
+    TransactionProducer, TransactionProducerBuilder, TransactionResolution, TransactionSendResult,
+    TransactionState,
 };
 pub use protocol::code::ResponseCode;
 pub use protocol::command::Serialization;

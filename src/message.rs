@@ -122,6 +122,11 @@ impl Message {
         self.properties.iter()
     }
 
+    /// Whether it is to be delivered later.
+    pub(crate) fn is_delayed(&self) -> bool {
+        DELAYS.iter().any(|name| self.property(name).is_some())
+    }
+
     /// The topic, to share.
     pub(crate) fn shared_topic(&self) -> &Arc<str> {
         &self.topic
@@ -262,6 +267,16 @@ impl MessageBuilder {
                 self
             }
         }
+    }
+
+    /// How old the message must be before its broker asks what became of its transaction, and how old it may get before only an
+    /// answer to that question can end it; 6 s at least for that. Rounded up to seconds. Default: as the broker was told, 6 s. It looks
+    /// every 30 s. See [`TransactionProducer`](crate::TransactionProducer).
+    pub fn check_immunity(mut self, age: Duration) -> Self {
+        let seconds = age.as_millis().div_ceil(1000);
+        self.message
+            .set_property(names::CHECK_IMMUNITY_SECONDS, &seconds.to_string());
+        self
     }
 
     /// Whether the broker answers only after its flush and replication settings are met. Default true.

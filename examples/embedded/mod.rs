@@ -5,7 +5,7 @@ use rocketmq_testkit::Cluster;
 /// Keeps the embedded cluster, if there is one, for as long as the example runs.
 pub(crate) struct Servers {
     addr: String,
-    _cluster: Option<Cluster>,
+    cluster: Option<Cluster>,
 }
 
 impl Servers {
@@ -13,15 +13,23 @@ impl Servers {
         if let Ok(addr) = std::env::var("NAMESRV_ADDR") {
             return Ok(Self {
                 addr,
-                _cluster: None,
+                cluster: None,
             });
         }
         let cluster = Cluster::builder().recall(true).start().await?;
         println!("NAMESRV_ADDR is not set: using a cluster inside this process");
         Ok(Self {
             addr: cluster.name_server_addr().to_owned(),
-            _cluster: Some(cluster),
+            cluster: Some(cluster),
         })
+    }
+
+    /// Lets time pass for the embedded cluster; another one takes its own.
+    #[allow(dead_code, reason = "few examples need it")]
+    pub(crate) fn pass(&self, time: std::time::Duration) {
+        if let Some(cluster) = &self.cluster {
+            cluster.clock().advance(time);
+        }
     }
 
     pub(crate) fn name_server(&self) -> &str {

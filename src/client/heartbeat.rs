@@ -45,7 +45,7 @@ impl Inner {
             return;
         }
         if let Some(body) = self.heartbeat_body()
-            && let Err(error) = connection.oneway(&Heartbeat, &body)
+            && let Err(error) = connection.oneway(&Heartbeat, None, &body)
         {
             debug!(%error, addr = %connection.addr(), "first heartbeat failed");
         }

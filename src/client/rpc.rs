@@ -18,6 +18,7 @@ use crate::protocol::request::consumer_list::{ConsumerListBody, GetConsumerList}
 use crate::protocol::request::consumer_offset::{
     QueryConsumerOffset, QueryConsumerOffsetResponse, UpdateConsumerOffset,
 };
+use crate::protocol::request::end_transaction::EndTransaction;
 use crate::protocol::request::heartbeat::Heartbeat;
 use crate::protocol::request::pull_message::{PullMessage, PullMessageResponse};
 use crate::protocol::request::queue_offset::{GetMaxOffset, QueueOffsetResponse, SearchOffset};
@@ -97,9 +98,27 @@ impl Rpc {
         deadline: Instant,
     ) -> Result<()> {
         let started = self
-            .with_connection(addr, deadline, |connection| connection.oneway(header, body))
+            .with_connection(addr, deadline, |connection| {
+                connection.oneway(header, None, body)
+            })
             .await;
         started.map_err(|error| error.into_error("send oneway", addr))
+    }
+
+    /// Says what becomes of a half message. Returns when it waits to be written: it is not answered.
+    pub(crate) async fn end_transaction(
+        &self,
+        addr: &Arc<str>,
+        header: &EndTransaction<'_>,
+        remark: Option<&str>,
+        deadline: Instant,
+    ) -> Result<()> {
+        let started = self
+            .with_connection(addr, deadline, |connection| {
+                connection.oneway(header, remark, &Bytes::new())
+            })
+            .await;
+        started.map_err(|error| error.into_error("end a transaction", addr))
     }
 
     /// Takes a timer message back, and waits until the broker has noted it.

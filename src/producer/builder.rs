@@ -11,10 +11,11 @@ use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::producer::faults::FaultTolerance;
 use crate::producer::result::WhenNotOk;
+use crate::producer::transaction::Checking;
 use crate::producer::{DefaultProducer, Settings, room, validate};
 use crate::protocol::frame::MAX_FRAME;
 
-const OPERATION: &str = "start a producer";
+pub(super) const OPERATION: &str = "start a producer";
 
 /// The topic from which brokers take the configuration of topics that they make by themselves.
 const DEFAULT_TOPIC: &str = "TBW102";
@@ -175,6 +176,11 @@ impl DefaultProducerBuilder {
     /// # Cancel safety
     /// Dropping the future leaves nothing behind.
     pub async fn start(self) -> Result<DefaultProducer> {
+        self.start_with(None).await
+    }
+
+    /// Starts it, with an answer to questions about transactions where that is given.
+    pub(super) async fn start_with(self, checking: Option<Checking>) -> Result<DefaultProducer> {
         self.check()?;
         let (client, owns_client) = match self.shared {
             Some(client) => (client, false),
@@ -189,11 +195,18 @@ impl DefaultProducerBuilder {
         .await
         .map_err(|error| error.target(format!("group {}", self.settings.group)))?;
         let known_at_once = !self.topics.is_empty();
-        let producer = DefaultProducer::open(client, owns_client, self.settings, self.topics)?;
+        let producer = {
+            let (settings, topics) = (self.settings, self.topics);
+            DefaultProducer::open(client, owns_client, settings, topics, checking)
+        }?;
         if known_at_once {
             producer.shared.client.heartbeat_now().await;
         }
         Ok(producer)
+    }
+
+    pub(super) fn group(&self) -> &str {
+        &self.settings.group
     }
 
     fn check(&self) -> Result<()> {

@@ -17,7 +17,7 @@ use crate::producer::verdict::Verdict;
 use crate::producer::{OPERATION, Shared};
 use crate::protocol::command::Command;
 use crate::protocol::compress::{self, Codec};
-use crate::protocol::message::{SysFlag, ids, property_names as names};
+use crate::protocol::message::{SysFlag, TransactionType, ids, property_names as names};
 use crate::protocol::request::send_message::{SendMessage, SendMessageResponse};
 use crate::transport::{Call, CallError};
 
@@ -27,12 +27,23 @@ const COMPRESSION_LEVEL: u32 = 5;
 /// A body of up to this size is compressed on the task that sends it, in about half a millisecond; a larger one elsewhere.
 const COMPRESS_HERE: usize = 16 * 1024;
 
+/// What a request carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A message.
+    Message,
+    /// A message that is kept back until its transaction has ended.
+    Half,
+    /// A batch of so many messages, as one: it is never compressed, and each of its messages has an id already.
+    Batch(usize),
+}
+
 /// A message that is being sent.
 pub(super) struct Job {
     pub(super) shared: Arc<Shared>,
     pub(super) budget: Budget,
     message: Message,
-    batch: bool,
+    kind: Kind,
     sys_flag: SysFlag,
     born_timestamp: i64,
     /// Whether it was tried to make the body smaller.
@@ -76,39 +87,27 @@ impl Failure {
 impl Job {
     pub(super) fn new(
         shared: Arc<Shared>,
+        kind: Kind,
         mut message: Message,
         budget: Budget,
         ticket: Option<Ticket>,
     ) -> Self {
         let born_timestamp = shared.client.now_millis();
-        give_id(&mut message, &shared, born_timestamp);
+        if !matches!(kind, Kind::Batch(_)) {
+            give_id(&mut message, &shared, born_timestamp);
+        }
+        let transaction = match kind {
+            Kind::Half => TransactionType::Prepared,
+            Kind::Message | Kind::Batch(_) => TransactionType::None,
+        };
         Self {
             shared,
             budget,
             message,
-            batch: false,
-            sys_flag: SysFlag::default(),
+            kind,
+            sys_flag: SysFlag::default().with_transaction(transaction),
             born_timestamp,
-            packed: false,
-            ticket,
-        }
-    }
-
-    /// A batch as one message: it is never compressed, and each of its messages has an id already.
-    pub(super) fn of_batch(
-        shared: Arc<Shared>,
-        batch: Message,
-        budget: Budget,
-        ticket: Option<Ticket>,
-    ) -> Self {
-        Self {
-            born_timestamp: shared.client.now_millis(),
-            shared,
-            budget,
-            message: batch,
-            batch: true,
-            sys_flag: SysFlag::default(),
-            packed: true,
+            packed: matches!(kind, Kind::Batch(_)),
             ticket,
         }
     }
@@ -191,7 +190,7 @@ impl Job {
             born_timestamp: self.born_timestamp,
             flag: self.message.flag(),
             properties: Some(self.message.raw_properties().into()),
-            batch: self.batch.then_some(true),
+            batch: matches!(self.kind, Kind::Batch(_)).then_some(true),
             broker_name: Some((&*queue.broker_name).into()),
             ..SendMessage::default()
         }

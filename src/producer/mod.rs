@@ -5,7 +5,8 @@
 //!
 //! A send by file: [`send`] checks it and writes it where nothing has to be waited for, [`select`] picks the queue, [`job`] says what
 //! is written and what the answer means; [`rest`] does the waiting and the trying again that [`verdict`] and [`retry`] decide.
-//! [`driver`] sees through what was handed over. [`admission`] and [`room`] bound what is in flight; [`faults`] leaves brokers alone. [`recall`] takes a message back.
+//! [`driver`] sees through what was handed over. [`admission`] and [`room`] bound what is in flight; [`faults`] leaves brokers alone.
+//! [`recall`] takes a message back; [`transaction`] makes a delivery depend on what the application does.
 
 mod admission;
 mod batch;
@@ -23,6 +24,7 @@ mod room;
 mod select;
 mod send;
 mod target;
+mod transaction;
 mod validate;
 mod verdict;
 
@@ -46,6 +48,7 @@ use crate::producer::faults::Faults;
 use crate::producer::membership::Membership;
 use crate::producer::result::WhenNotOk;
 use crate::producer::room::Room;
+use crate::producer::transaction::{Checking, Checks};
 
 pub use batch::{BatchFuture, SplitBatchFuture};
 pub use builder::DefaultProducerBuilder;
@@ -53,6 +56,10 @@ pub use driver::Receipt;
 pub use faults::FaultTolerance;
 pub use result::{SendResult, SendStatus};
 pub use send::SendFuture;
+pub use transaction::{
+    HalfMessage, TransactionProducer, TransactionProducerBuilder, TransactionResolution,
+    TransactionSendResult, TransactionState,
+};
 
 /// What errors call a send.
 const OPERATION: &str = "send";
@@ -151,10 +158,15 @@ impl DefaultProducer {
         owns_client: bool,
         settings: Settings,
         topics: Vec<Arc<str>>,
+        checking: Option<Checking>,
     ) -> Result<Self> {
-        let membership = Arc::new(Membership::new(Arc::clone(&settings.group), topics));
+        let (in_flight, stop) = (TaskTracker::new(), CancellationToken::new());
+        let group = &settings.group;
+        let checks = checking.map(|checking| {
+            Checks::start(checking, group, &client, in_flight.clone(), stop.clone())
+        });
+        let membership = Arc::new(Membership::new(Arc::clone(group), topics, checks));
         let registration = client.register(Arc::<Membership>::clone(&membership))?;
-        let stop = CancellationToken::new();
         let room = Room::new(settings.max_in_flight, settings.max_in_flight_bytes);
         info!(group = %settings.group, client = %client.id(), "producer started");
         let shared = Arc::new(Shared {
@@ -166,7 +178,7 @@ impl DefaultProducer {
             membership,
             registration: Arc::new(registration),
             room,
-            in_flight: TaskTracker::new(),
+            in_flight,
             stop,
             runtime: Handle::current(),
             ended: AtomicBool::new(false),

@@ -100,6 +100,25 @@ impl Shared {
         self.queues(topic, deadline).await
     }
 
+    /// The address of the master of a broker that holds a topic, by a new route if the known one does not say.
+    pub(super) async fn master(
+        &self,
+        operation: &'static str,
+        topic: &Arc<str>,
+        broker_name: &str,
+        deadline: Instant,
+    ) -> Result<Arc<str>> {
+        let known = self.queues(topic, deadline).await?;
+        if let Some(addr) = known.master(broker_name) {
+            return Ok(Arc::clone(addr));
+        }
+        let fresh = self.fresh_queues(topic, deadline).await?;
+        fresh.master(broker_name).cloned().ok_or_else(|| {
+            let detail = format!("the route names no broker {broker_name} with a master");
+            Error::new(ErrorKind::NoRoute, operation).detail(detail)
+        })
+    }
+
     /// A broker makes a topic that does not exist when a message comes for it, with as many queues as the default topic has,
     /// and no more than the producer wants.
     async fn future_queues(&self, topic: &Arc<str>, deadline: Instant) -> Result<Queues> {

@@ -1,7 +1,5 @@
 //! Taking a message back that waits for its time.
 
-use std::sync::Arc;
-
 use tokio::time::Instant;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -79,7 +77,7 @@ impl Shared {
         }
         let deadline = Budget::new(Instant::now(), self.settings.send_timeout, 0).deadline();
         let addr = self
-            .master(&topic.as_str().into(), broker_name, deadline)
+            .master(OPERATION, &topic.as_str().into(), broker_name, deadline)
             .await?;
         let header = RecallMessage {
             producer_group: Some((&*self.settings.group).into()),
@@ -88,23 +86,5 @@ impl Shared {
             broker_name: Some(broker_name.into()),
         };
         self.client.rpc().recall(&addr, &header, deadline).await
-    }
-
-    /// The address of the master of a broker that holds a topic, by a new route if the known one does not say.
-    async fn master(
-        &self,
-        topic: &Arc<str>,
-        broker_name: &str,
-        deadline: Instant,
-    ) -> Result<Arc<str>> {
-        let known = self.queues(topic, deadline).await?;
-        if let Some(addr) = known.master(broker_name) {
-            return Ok(Arc::clone(addr));
-        }
-        let fresh = self.fresh_queues(topic, deadline).await?;
-        fresh.master(broker_name).cloned().ok_or_else(|| {
-            let detail = format!("the route names no broker {broker_name} with a master");
-            Error::new(ErrorKind::NoRoute, OPERATION).detail(detail)
-        })
     }
 }

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::message::{Message, MessageQueue};
 use crate::producer::admission::{Load, Ticket, closed};
 use crate::producer::driver::Receipt;
-use crate::producer::job::{Attempt, Failure, Job};
+use crate::producer::job::{Attempt, Failure, Job, Kind};
 use crate::producer::queues::Queues;
 use crate::producer::rest::{Rest, no_master};
 use crate::producer::result::SendResult;
@@ -62,8 +62,7 @@ enum State {
 struct Draft {
     shared: Arc<Shared>,
     message: Message,
-    /// How many messages there are in the body, where it is a batch. They were checked.
-    batch: Option<usize>,
+    kind: Kind,
     target: Target,
     timeout: Option<Duration>,
     admission: Option<Admission>,
@@ -92,7 +91,7 @@ impl SendFuture {
             state: State::New(Draft {
                 shared,
                 message,
-                batch: None,
+                kind: Kind::Message,
                 target: Target::Any,
                 timeout: None,
                 admission: None,
@@ -115,7 +114,12 @@ impl SendFuture {
 
     /// A batch of so many messages, which were checked, as one message.
     pub(super) fn of_batch(self, count: usize) -> Self {
-        self.with(|draft| draft.batch = Some(count))
+        self.with(|draft| draft.kind = Kind::Batch(count))
+    }
+
+    /// A half message of a transaction.
+    pub(super) fn of_half(shared: Arc<Shared>, message: Message) -> Self {
+        Self::new(shared, message).with(|draft| draft.kind = Kind::Half)
     }
 
     /// How long the send may take, all attempts together. Default: the producer's send timeout, 3 s.
@@ -243,6 +247,16 @@ impl SendFuture {
         !matches!(self.state, State::New(_) | State::Refused(_))
     }
 
+    /// Admits it as soon as there is room. What keeps a shutdown waiting is the caller's to hold, for longer than the send.
+    pub(super) async fn enter(&mut self) -> Result<Option<Ticket>> {
+        let State::New(draft) = &mut self.state else {
+            return Err(polled_before());
+        };
+        draft.admit()?;
+        draft.find_room().await?;
+        Ok(draft.take_ticket())
+    }
+
     /// Makes it resolve to `error`.
     fn refuse(&mut self, error: Error) {
         self.state = State::Refused(error);
@@ -273,7 +287,10 @@ impl Draft {
     fn admit(&mut self) -> Result<()> {
         let (shared, message) = (&self.shared, &self.message);
         let load = Load {
-            messages: self.batch.unwrap_or(1),
+            messages: match self.kind {
+                Kind::Batch(count) => count,
+                Kind::Message | Kind::Half => 1,
+            },
             bytes: message.body().len() + message.raw_properties().len(),
         };
         let ticket = shared.admit(load).ok_or_else(|| closed(message.topic()))?;
@@ -333,10 +350,7 @@ impl Draft {
             return Err(polled_before());
         };
         let budget = Budget::new(began, time, retries);
-        let job = match self.batch {
-            Some(_) => Job::of_batch(self.shared, self.message, budget, ticket),
-            None => Job::new(self.shared, self.message, budget, ticket),
-        };
+        let job = Job::new(self.shared, self.kind, self.message, budget, ticket);
         Ok((job, self.target))
     }
 

@@ -9,4 +9,5 @@ mod handing_over;
 mod recalling;
 mod retrying;
 mod sending;
+mod transacting;
 mod world;

@@ -157,6 +157,7 @@ impl Connection {
     pub(crate) fn oneway<'h, R: Request<'h>>(
         &self,
         header: &R,
+        remark: Option<&str>,
         body: &Bytes,
     ) -> Result<(), CallError> {
         let mut state = self.shared.state.lock();
@@ -168,7 +169,7 @@ impl Connection {
             return Err(CallError::Full);
         }
         let head = Head::request(R::CODE, opaque).oneway();
-        state.append(self.serialization(), &head, None, body, |fields| {
+        state.append(self.serialization(), &head, remark, body, |fields| {
             header.encode(fields)
         })?;
         self.wake_writer(state);

@@ -19,3 +19,4 @@ mod sending;
 mod sharing;
 mod stored;
 mod target;
+mod transacting;

@@ -103,6 +103,14 @@ impl Target {
         }
     }
 
+    /// The cluster inside this process, if that is the target.
+    pub fn cluster(&self) -> Option<&Cluster> {
+        match &self.kind {
+            Kind::Testkit(cluster) => Some(cluster),
+            Kind::Apache { .. } => None,
+        }
+    }
+
     /// Whether time can be turned here, and faults can be asked for.
     pub fn is_testkit(&self) -> bool {
         matches!(self.kind, Kind::Testkit(_))

@@ -10,14 +10,14 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::sleep;
 
 use crate::config::ClientConfig;
 use crate::environment::{ByteStream, Environment};
 use crate::producer::{DefaultProducer, DefaultProducerBuilder};
 use crate::protocol::code::{RequestCode, ResponseCode};
-use crate::protocol::command::{Command, Head};
+use crate::protocol::command::{Command, Head, Serialization};
 use crate::protocol::fields::NoFields;
 use crate::protocol::frame;
 use crate::protocol::message::{BatchMessages, properties};
@@ -52,6 +52,7 @@ pub(super) struct Asked {
     pub(super) addr: String,
     pub(super) code: RequestCode,
     pub(super) oneway: bool,
+    pub(super) remark: Option<String>,
     /// For a message: queue id, system flag, and the other fields by their name on the wire.
     pub(super) queue_id: i32,
     pub(super) sys_flag: i32,
@@ -73,10 +74,12 @@ type Broker = Arc<Mutex<dyn FnMut(i32) -> Reply + Send>>;
 pub(super) struct World {
     topics: Mutex<HashMap<String, RouteBody>>,
     brokers: Mutex<HashMap<String, Broker>>,
-    asked: Mutex<Vec<Asked>>,
+    pub(super) asked: Mutex<Vec<Asked>>,
     /// The addresses of brokers that answer when they are asked for a queue's end.
     probed: Mutex<BTreeSet<String>>,
     open: Mutex<Vec<(String, mpsc::UnboundedSender<BytesMut>)>>,
+    /// A broker is gone.
+    hung_up: Notify,
 }
 
 impl World {
@@ -172,6 +175,31 @@ impl World {
         self.sent().into_iter().map(|asked| asked.addr).collect()
     }
 
+    /// Sends a request of a broker to the client that is connected to it.
+    pub(super) fn tell<'a, R: Request<'a>>(&self, name: &str, head: Head, header: &R, body: &[u8]) {
+        let mut out = BytesMut::new();
+        frame::encode_head(
+            &mut out,
+            Serialization::Json,
+            &head,
+            None,
+            header,
+            body.len(),
+        )
+        .unwrap();
+        out.extend_from_slice(body);
+        let (open, addr) = (self.open.lock(), format!("{name}:1"));
+        let connection = open
+            .iter()
+            .rev()
+            .find(|(to, open)| *to == addr && !open.is_closed());
+        connection.unwrap().1.send(out).unwrap();
+    }
+
+    fn listens_at(&self, addr: &str) -> bool {
+        addr == NAME_SERVER || self.brokers.lock().contains_key(addr)
+    }
+
     /// How many connections are open.
     pub(super) fn connections(&self) -> usize {
         self.open.lock().retain(|(_, open)| !open.is_closed());
@@ -181,7 +209,18 @@ impl World {
     pub(super) fn builder(self: &Arc<Self>) -> DefaultProducerBuilder {
         DefaultProducer::builder("g")
             .config(ClientConfig::default().name_server(NAME_SERVER))
-            .environment(Arc::new(Door(Arc::clone(self))))
+            .environment(self.environment())
+    }
+
+    /// What connects to this world's peers.
+    pub(super) fn environment(self: &Arc<Self>) -> Arc<dyn Environment> {
+        Arc::new(Door(Arc::clone(self)))
+    }
+
+    /// Ends a broker and its connections, as a crash does.
+    pub(super) fn hang_up(&self, name: &str) {
+        self.remove_broker(name);
+        self.hung_up.notify_waiters();
     }
 
     /// A producer that has sent to topic `t` once, so that route and connections are there; that message does not count.
@@ -323,6 +362,7 @@ fn note(addr: &str, command: &Command) -> Asked {
         addr: addr.to_owned(),
         code: command.request_code(),
         oneway: command.head.is_oneway(),
+        remark: command.remark.as_ref().map(ToString::to_string),
         queue_id: number("e"),
         sys_flag: number("f"),
         fields,
@@ -342,7 +382,7 @@ struct Door(Arc<World>);
 #[async_trait]
 impl Environment for Door {
     async fn connect(&self, addr: &str) -> io::Result<Box<dyn ByteStream>> {
-        if addr != NAME_SERVER && !self.0.brokers.lock().contains_key(addr) {
+        if !self.0.listens_at(addr) {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
         let (ours, theirs) = duplex(64 * 1024);
@@ -393,6 +433,7 @@ async fn serve(
         }
         tokio::select! {
             read = stream.read_buf(&mut buffer) => if !matches!(read, Ok(1..)) { return },
+            () = world.hung_up.notified() => if !world.listens_at(&addr) { return },
             Some(out) = to_write.recv() => if stream.write_all(&out).await.is_err() { return },
         }
     }

@@ -303,7 +303,7 @@ async fn a_full_outbox_refuses_until_the_peer_reads() {
     let body = Bytes::from(vec![0; 32 * 1024]);
     let refused = loop {
         tokio::task::yield_now().await;
-        if let Err(refused) = rig.connection.oneway(&Heartbeat, &body) {
+        if let Err(refused) = rig.connection.oneway(&Heartbeat, None, &body) {
             break refused;
         }
     };
@@ -317,7 +317,7 @@ async fn a_full_outbox_refuses_until_the_peer_reads() {
     rig.peer.receive().await;
     rig.peer.receive().await;
     room.await.unwrap();
-    rig.connection.oneway(&Heartbeat, &body).unwrap();
+    rig.connection.oneway(&Heartbeat, None, &body).unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -360,7 +360,7 @@ async fn a_call_that_timed_out_before_it_was_written_may_still_be_written() {
         outbox: 1024 * 1024,
     });
     let body = Bytes::from(vec![0; 200 * 1024]);
-    rig.connection.oneway(&Heartbeat, &body).unwrap();
+    rig.connection.oneway(&Heartbeat, None, &body).unwrap();
     let late = call(&rig.connection, SECOND);
     let opaque = late.opaque;
     assert!(matches!(
@@ -441,7 +441,7 @@ impl tokio::io::AsyncWrite for Flood {
     ) -> Poll<std::io::Result<usize>> {
         std::task::ready!(tokio::task::coop::poll_proceed(cx)).made_progress();
         if let (false, Some(connection)) = (self.reads, self.connection.get()) {
-            let _ = connection.oneway(&Heartbeat, &Bytes::new());
+            let _ = connection.oneway(&Heartbeat, None, &Bytes::new());
         }
         Poll::Ready(Ok(bytes.len()))
     }
@@ -502,7 +502,7 @@ async fn an_ended_connection_keeps_no_bytes_and_takes_none() {
     rig.peer.stream.write_all(&out).await.unwrap();
     let request = rig.inbound.recv().await.unwrap();
     let body = Bytes::from(vec![0; 200 * 1024]);
-    rig.connection.oneway(&Heartbeat, &body).unwrap();
+    rig.connection.oneway(&Heartbeat, None, &body).unwrap();
     drop(rig.peer);
     rig.tasks.close();
     rig.tasks.wait().await;

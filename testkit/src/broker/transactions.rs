@@ -118,7 +118,9 @@ impl Broker {
     ) -> Result<(), Refusal> {
         if commit {
             let (topic, queue_id) = real_place(half).ok_or_else(|| Refusal::failed(NOT_FOUND))?;
-            let properties = Properties::from(half.properties.as_str());
+            let mut properties = Properties::from(half.properties.as_str());
+            properties.remove(property_names::REAL_TOPIC);
+            properties.remove(property_names::REAL_QUEUE_ID);
             self.take_in(Arrival {
                 topic,
                 queue_id,

@@ -9,7 +9,7 @@ use rocketmq_sdk::protocol::message::{
 use rocketmq_sdk::protocol::request::send_message::{SendMessage, SendMessageResponse};
 use rocketmq_sdk::protocol::request::send_message_v1::SendMessageV1;
 
-use crate::broker::arrival::Arrival;
+use crate::broker::arrival::{Arrival, TakenIn};
 use crate::broker::filter::tag_code;
 use crate::broker::handle::send_batch;
 use crate::broker::topics::Topic;
@@ -83,11 +83,7 @@ fn send(
         broker.end_retries(group, request, &mut arrival)?;
     }
     let queue_id = arrival.queue_id;
-    let taken = if seen.half && !(arrival.reconsume_times > 0 && arrival.delay_level > 0) {
-        broker.take_in_half(arrival)?.into()
-    } else {
-        broker.take_in(arrival)?
-    };
+    let taken = broker.take_in_sent(arrival, seen.half)?;
     let id = OffsetMessageId {
         host: broker.addr,
         physical_offset: taken.appended.position,
@@ -209,6 +205,15 @@ impl Broker {
             self.topics.ensure(name, 1, self.now);
         }
         Ok(())
+    }
+
+    /// Stores a message, or keeps it back until its transaction has ended.
+    fn take_in_sent(&mut self, arrival: Arrival, half: bool) -> Result<TakenIn, Refusal> {
+        // What comes back after a failure carries the mark of old clients' transactions still.
+        if half && !(arrival.reconsume_times > 0 && arrival.delay_level > 0) {
+            return self.take_in_half(arrival).map(TakenIn::from);
+        }
+        self.take_in(arrival)
     }
 
     /// With what a message can be recalled, if it waits for its time.

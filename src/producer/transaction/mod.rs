@@ -1,0 +1,268 @@
+//! Transactions: a message that is delivered if, and only if, something local was done.
+//!
+//! Knows: half messages and how they are ended. Does not know: how a message is sent, or what the application does in its
+//! transactions.
+//!
+//! By file: [`check`] answers what brokers ask, [`open`] knows which transactions someone here is deciding on, [`state`] is what the
+//! application says of one.
+
+mod builder;
+mod check;
+mod open;
+mod state;
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use tracing::warn;
+
+use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::message::{Message, MessageQueue};
+use crate::producer::result::{SendResult, SendStatus};
+use crate::producer::send::SendFuture;
+use crate::producer::target::text_of;
+use crate::producer::{DefaultProducer, ProducerReport, Shared};
+use crate::protocol::message::property_names as names;
+
+pub use builder::TransactionProducerBuilder;
+pub(super) use check::{Checking, Checks};
+use open::{HalfPlace, OpenTransactions};
+pub use state::{HalfMessage, TransactionResolution, TransactionSendResult, TransactionState};
+
+const OPERATION: &str = "send in a transaction";
+
+const END: &str = "end a transaction";
+
+/// Sends messages whose delivery depends on a transaction of the application: with its database, as a rule.
+///
+/// [`send_in_transaction`](Self::send_in_transaction) has a broker keep the message back, runs the local transaction, and has the
+/// message delivered if that was committed. Should nobody tell the broker how it ended - this process may be gone by then - the
+/// broker asks any producer of the group, and the closure given to [`check`](TransactionProducerBuilder::check) answers for it, as
+/// a rule by a look into the same database.
+///
+/// ```no_run
+/// use rocketmq_sdk::{Message, TransactionProducer, TransactionState};
+///
+/// # async fn is_paid(order: &str) -> Result<bool, std::io::Error> { Ok(order.is_empty()) }
+/// # async fn pay(order: &str, transaction: &str) -> Result<(), std::io::Error> { Ok(()) }
+/// # async fn example() -> rocketmq_sdk::Result<()> {
+/// let producer = TransactionProducer::builder("payments")
+///     .name_server("127.0.0.1:9876")
+///     .topics(["paid_orders"]) // so that their brokers know whom to ask from the start
+///     .check(|message| async move {
+///         match is_paid(message.msg_id()).await? {
+///             true => Ok(TransactionState::Commit),
+///             false => Ok(TransactionState::Unknown), // the broker asks again
+///         }
+///     })
+///     .start()
+///     .await?;
+/// let message = Message::new("paid_orders", "order-1");
+/// let result = producer
+///     .send_in_transaction(message, |half| async move {
+///         pay("order-1", half.transaction_id()).await?;
+///         Ok(TransactionState::Commit)
+///     })
+///     .await?;
+/// println!("{:?}", result.state());
+/// producer.shutdown().await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Delivery is at least once, as everywhere: where an answer is lost, the message can come twice. Cloning is cheap, and all clones are
+/// the same producer.
+#[derive(Debug, Clone)]
+#[must_use = "a producer ends when it is dropped"]
+pub struct TransactionProducer {
+    producer: DefaultProducer,
+    open: Arc<OpenTransactions>,
+}
+
+impl TransactionProducer {
+    /// A builder of a producer of `group`: 1 to 120 letters, digits and `% | _ -`. All producers of a group must be able to answer for
+    /// each other's transactions.
+    pub fn builder(group: impl Into<Arc<str>>) -> TransactionProducerBuilder {
+        TransactionProducerBuilder::new(group.into())
+    }
+
+    /// The same producer, for messages without a transaction.
+    pub const fn plain(&self) -> &DefaultProducer {
+        &self.producer
+    }
+
+    /// Sends a message, runs the local transaction, and says to the broker what becomes of the message.
+    ///
+    /// `execute` is run when, and only when, the broker has stored the message as safely as its settings ask for
+    /// ([`SEND_OK`](SendStatus::SEND_OK)); with another status the message is rolled back without running it. It returns a
+    /// [`TransactionState`], or a `Result` of one. It runs in this future, not on a task of the producer.
+    ///
+    /// When it fails or panics, the state is unknown, since the local transaction may have been committed before that: the broker
+    /// will ask. To take the message back, return [`Rollback`](TransactionState::Rollback).
+    ///
+    /// What the broker asks about this message while `execute` runs is not answered by the [check](TransactionProducerBuilder::check)
+    /// of this producer, but by the outcome of `execute`.
+    ///
+    /// # Errors
+    /// Those of a [`SendFuture`]: the message was not stored, or nobody knows; `execute` did not run.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) also for a message that is delayed.
+    /// [`Application`](ErrorKind::Application): `execute` failed or panicked; the broker will ask what became of the transaction.
+    ///
+    /// That the broker could not be told the state is no error: see [`end_error`](TransactionSendResult::end_error).
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops `execute` where it stands. If the message was stored by then, the broker will ask.
+    pub fn send_in_transaction<F, Fut>(
+        &self,
+        message: Message,
+        execute: F,
+    ) -> impl Future<Output = Result<TransactionSendResult>> + Send + use<F, Fut>
+    where
+        F: FnOnce(HalfMessage) -> Fut + Send + 'static,
+        Fut: Future + Send + 'static,
+        Fut::Output: Into<TransactionResolution>,
+    {
+        let shared = Arc::clone(&self.producer.shared);
+        let open = Arc::clone(&self.open);
+        async move {
+            let message = half(message, &shared)?;
+            let mut send = SendFuture::of_half(Arc::clone(&shared), message.clone());
+            let ticket = send.enter().await?;
+            let result = send.await;
+            // A shutdown waits for the local transaction as well; the room is free for other messages.
+            let _in_flight = shared.in_flight.token();
+            drop(ticket);
+            let result = result?;
+            if result.status() != SendStatus::SEND_OK {
+                let place = HalfPlace::of(&result);
+                let state = TransactionState::Rollback;
+                return Ok(finish(&shared, result, &place, state, None).await);
+            }
+            let opened = open.begin(result.msg_id(), HalfPlace::of(&result));
+            let half = HalfMessage::new(message, result.clone());
+            let resolution = resolve(async { execute(half).await.into() }).await;
+            let (state, failure) = resolution.into_parts();
+            let remark = failure
+                .as_ref()
+                .map(|failure| format!("the local transaction failed: {failure}"));
+            let result = finish(&shared, result, &opened.close(), state, remark).await;
+            match failure {
+                None => Ok(result),
+                Some(failure) => Err(Error::new(ErrorKind::Application, OPERATION)
+                    .topic_of(&result.send_result().queue().topic)
+                    .target(format!("transaction {}", result.send_result().msg_id()))
+                    .detail("the local transaction failed")
+                    .maybe_delivered(Delivery::Unknown)
+                    .caused_by_any(failure)),
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn open_transactions(&self) -> usize {
+        self.open.len()
+    }
+
+    /// The group that the producer is a member of.
+    pub fn group(&self) -> &str {
+        self.producer.group()
+    }
+
+    /// Ends the producer: [`shutdown_within`](Self::shutdown_within) the send timeout.
+    ///
+    /// # Errors
+    /// See [`DefaultProducer::shutdown_within`].
+    ///
+    /// # Cancel safety
+    /// See [`DefaultProducer::shutdown_within`].
+    pub async fn shutdown(&self) -> Result<ProducerReport> {
+        self.producer.shutdown().await
+    }
+
+    /// Ends the producer as [`DefaultProducer::shutdown_within`] does. Local transactions and checks that run are waited for, for at
+    /// most `grace`; what is not told to a broker by then, it asks another producer of the group.
+    ///
+    /// # Errors
+    /// See [`DefaultProducer::shutdown_within`].
+    ///
+    /// # Cancel safety
+    /// See [`DefaultProducer::shutdown_within`].
+    pub async fn shutdown_within(&self, grace: Duration) -> Result<ProducerReport> {
+        self.producer.shutdown_within(grace).await
+    }
+}
+
+/// The message as a half message.
+fn half(mut message: Message, shared: &Shared) -> Result<Message> {
+    if message.is_delayed() {
+        let detail = "a message of a transaction cannot be delayed";
+        return Err(Error::invalid(OPERATION, detail).topic_of(message.topic()));
+    }
+    message.add_property(names::TRANSACTION_PREPARED, "true");
+    message.add_property(names::PRODUCER_GROUP, &shared.settings.group);
+    Ok(message)
+}
+
+/// What the application says of a transaction; a panic is a failure.
+async fn resolve(asking: impl Future<Output = TransactionResolution>) -> TransactionResolution {
+    let outcome = AssertUnwindSafe(asking).catch_unwind().await;
+    outcome.unwrap_or_else(|panic| {
+        let text = format!("panicked: {}", text_of(&*panic));
+        TransactionResolution::from(Err(text.into()))
+    })
+}
+
+/// Says to the broker what became of a transaction that was begun here.
+async fn finish(
+    shared: &Shared,
+    result: SendResult,
+    place: &HalfPlace,
+    state: TransactionState,
+    failure: Option<String>,
+) -> TransactionSendResult {
+    let ended = shared
+        .end_transaction(&result, place, state, failure.as_deref())
+        .await;
+    let ended = ended.inspect_err(|error| {
+        warn!(%error, id = result.msg_id(), ?state, "the broker was not told, and will ask");
+    });
+    TransactionSendResult::new(result, state, ended.err())
+}
+
+impl Shared {
+    async fn end_transaction(
+        &self,
+        result: &SendResult,
+        place: &HalfPlace,
+        state: TransactionState,
+        remark: Option<&str>,
+    ) -> Result<()> {
+        let deadline = self.client.request_deadline();
+        let addr = match &place.asked_from {
+            Some(addr) => Arc::clone(addr),
+            None => {
+                let MessageQueue {
+                    topic, broker_name, ..
+                } = result.queue();
+                self.master(END, topic, broker_name, deadline).await?
+            }
+        };
+        let header = place.end(&self.settings.group, result.msg_id(), state);
+        let header = header.ok_or_else(|| {
+            let detail = format!(
+                "the message was stored at {:?}, which is no place",
+                result.offset_msg_id()
+            );
+            Error::new(ErrorKind::Protocol, END)
+                .at(&addr)
+                .detail(detail)
+        })?;
+        self.client
+            .rpc()
+            .end_transaction(&addr, &header, remark, deadline)
+            .await
+    }
+}
