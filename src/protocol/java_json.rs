@@ -7,7 +7,11 @@
 //! Reading: [`from_slice`] takes both forms. Integer keys need nothing more, since serde reads `{"0":..}` into a map with integer
 //! keys; maps with object keys are marked with `#[serde(with = "java_json::object_keys")]`. Writing: [`to_vec`].
 
-use std::{borrow::Cow, io};
+use std::{
+    borrow::Cow,
+    fmt::{self, Write as _},
+    io,
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::ser::{CharEscape, CompactFormatter, Formatter};
@@ -32,9 +36,35 @@ pub fn from_slice<T: DeserializeOwned>(what: &'static str, input: &[u8]) -> Resu
     let standard = to_standard(input)?;
     serde_json::from_slice(&standard).map_err(|error| DecodeError::Json {
         what,
-        // It may quote a whole text of the body.
-        reason: format!("{:.200}", error.to_string()),
+        reason: Beginning::of(&error),
     })
+}
+
+/// The beginning of an error's text, which may quote a whole text of the body.
+struct Beginning(String);
+
+impl Beginning {
+    const MAX: usize = 200;
+
+    fn of(error: &serde_json::Error) -> String {
+        let mut beginning = Self(String::new());
+        // It ends early where the text is longer.
+        let _ = write!(beginning, "{error}");
+        beginning.0
+    }
+}
+
+impl fmt::Write for Beginning {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = Self::MAX - self.0.len();
+        if text.len() <= room {
+            self.0.push_str(text);
+            return Ok(());
+        }
+        let end = (0..=room).rev().find(|end| text.is_char_boundary(*end));
+        self.0.push_str(&text[..end.unwrap_or(0)]);
+        Err(fmt::Error)
+    }
 }
 
 /// Writes `value` as Java reads it: integer keys bare, and keys from [`object_keys`] as objects.

@@ -9,6 +9,8 @@ use rocketmq_sdk::protocol::frame;
 use rocketmq_sdk::protocol::request::pull_message::{PullMessage, PullMessageResponse};
 use rocketmq_sdk::protocol::request::send_message::{SendMessage, SendMessageResponse};
 use rocketmq_sdk::protocol::request::send_message_v1::SendMessageV1;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::{SLACK, within};
@@ -25,6 +27,7 @@ pub fn json_header(input: &[u8]) {
     let decoded = decode(Serialization::Json, input);
     if let Some(expected) = serde_json::from_slice(input)
         .ok()
+        .filter(|_| serde_json::from_slice::<Once>(input).is_ok())
         .as_ref()
         .and_then(expected)
     {
@@ -41,6 +44,19 @@ pub fn json_header(input: &[u8]) {
     if let Ok(command) = decoded {
         read_all(&command);
     }
+}
+
+/// Refuses a member that stands twice: no peer writes it, and of the two a JSON library looks at the last one only.
+#[derive(Deserialize)]
+#[expect(non_snake_case, dead_code, reason = "the names of the protocol")]
+struct Once {
+    code: Option<IgnoredAny>,
+    language: Option<IgnoredAny>,
+    version: Option<IgnoredAny>,
+    opaque: Option<IgnoredAny>,
+    flag: Option<IgnoredAny>,
+    remark: Option<IgnoredAny>,
+    extFields: Option<IgnoredAny>,
 }
 
 /// Asserts that every typed header that can be read is the same after it was written and read again.

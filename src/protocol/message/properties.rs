@@ -170,7 +170,10 @@ impl From<String> for Properties {
 
 impl From<&str> for Properties {
     fn from(raw: &str) -> Self {
-        Self::from(raw.to_owned())
+        // With room for the separator that may be missing.
+        let mut owned = String::with_capacity(raw.len() + 1);
+        owned.push_str(raw);
+        Self::from(owned)
     }
 }
 
