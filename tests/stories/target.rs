@@ -322,7 +322,8 @@ pub fn script(name: &str, dir: &Path) -> tokio::process::Command {
     command
 }
 
-async fn run(mut command: tokio::process::Command) -> String {
+/// Runs a program to its end, and gives what it printed.
+pub async fn run(mut command: tokio::process::Command) -> String {
     let output = command
         .stdin(Stdio::null())
         .output()
