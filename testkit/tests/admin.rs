@@ -170,6 +170,7 @@ async fn groups_are_configured_and_deleted() {
     let delete = DeleteGroup {
         group_name: "g".into(),
         clean_offset: Some(true),
+        remove_offset: None,
     };
     client.ok(&delete, b"").await;
     let body = client.ok(&GetGroups, b"").await.body;

@@ -14,6 +14,7 @@ use rocketmq_sdk::protocol::request::queue_offset::{
     GetEarliestStoreTime, GetMaxOffset, GetMinOffset, QueueOffsetResponse, SearchOffset,
     StoreTimeResponse,
 };
+use rocketmq_sdk::protocol::request::subscription_group::DeleteGroup;
 use rocketmq_sdk::protocol::request::view_message::ViewMessage;
 use rocketmq_testkit::Cluster;
 use support::{Client, consumer, message, pull};
@@ -193,5 +194,30 @@ async fn a_message_that_is_not_there_cannot_be_viewed() {
             ..ViewMessage::default()
         };
         assert_eq!(client.refused(&view, b"").await, ResponseCode::SYSTEM_ERROR);
+    }
+}
+
+#[tokio::test]
+async fn a_group_that_is_deleted_takes_its_offsets_along_if_asked_by_either_name() {
+    for (clean_offset, remove_offset, left) in [
+        (None, None, true),
+        (Some(false), None, true),
+        (Some(true), None, false),
+        (None, Some(true), false),
+    ] {
+        let (_cluster, mut client) = cluster().await;
+        client.ok(&commit("g", "t", 0, 7), b"").await;
+        let delete = DeleteGroup {
+            group_name: "g".into(),
+            clean_offset,
+            remove_offset,
+        };
+        client.ok(&delete, b"").await;
+        if left {
+            assert_eq!(committed(&mut client, 0).await, 7);
+        } else {
+            let code = client.refused(&query(0, Some(false)), b"").await;
+            assert_eq!(code, ResponseCode::QUERY_NOT_FOUND);
+        }
     }
 }

@@ -50,6 +50,8 @@ header! {
         group_name: Cow<'a, str> = "groupName",
         /// Whether its committed offsets go, too.
         clean_offset: Option<bool> = "cleanOffset",
+        /// The same by its name in 4.9.
+        remove_offset: Option<bool> = "removeOffset",
     }
 }
 

@@ -78,7 +78,7 @@ fn headers_come_back_as_they_were() {
         GetConsumerConnections { consumer_group: "g".into(), broker_name: bname() },
         GetProducerConnections { producer_group: "g".into(), broker_name: bname() },
         GetGroup { group: "g".into(), broker_name: bname() },
-        DeleteGroup { group_name: "g".into(), clean_offset: Some(true) },
+        DeleteGroup { group_name: "g".into(), clean_offset: Some(true), remove_offset: Some(false) },
         SendBatch(SendMessage { batch: Some(true), ..long().into() }),
         ViewMessage { offset: 9, topic: Some("t".into()), broker_name: bname() },
         EndTransaction {

@@ -47,7 +47,7 @@ pub(super) fn list(broker: &mut Broker, call: &mut Call<'_>) -> Result<(), Refus
 pub(super) fn delete(broker: &mut Broker, call: &mut Call<'_>) -> Result<(), Refusal> {
     let request: DeleteGroup<'_> = call.header()?;
     broker.groups.delete_config(&request.group_name);
-    if request.clean_offset == Some(true) {
+    if request.clean_offset.or(request.remove_offset) == Some(true) {
         broker.offsets.delete_group(&request.group_name);
     }
     call.done();
