@@ -27,7 +27,12 @@ const TARGETS: [(&str, fn(&[u8])); 8] = [
 
 /// The only test here: what is in use is counted for the whole process, so nothing may run beside it.
 #[test]
-fn every_input_of_the_corpus_passes() {
+fn every_input_passes() {
+    replay_corpus();
+    replay_golden_frames();
+}
+
+fn replay_corpus() {
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
     let corpus = fuzz.join("corpus");
     assert_eq!(names_in(&corpus), TARGETS.map(|(name, _)| name));
@@ -40,13 +45,53 @@ fn every_input_of_the_corpus_passes() {
         let inputs = names_in(&folder);
         assert!(!inputs.is_empty(), "{target} has no inputs");
         for path in inputs.into_iter().map(|name| folder.join(name)) {
-            let input = fs::read(&path).unwrap();
+            let input = fs::read(&path).expect("an input");
             if catch_unwind(|| oracle(&input)).is_err() {
                 failed.push(path);
             }
         }
     }
     assert!(failed.is_empty(), "{failed:#?}");
+}
+
+/// What Apache's own programs wrote, as frames and in its parts.
+fn replay_golden_frames() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let mut count = 0;
+    for name in names_in(&folder) {
+        if Path::new(&name)
+            .extension()
+            .is_none_or(|kind| kind != "txt")
+        {
+            continue;
+        }
+        let text = fs::read_to_string(folder.join(&name)).expect("a golden file");
+        for line in text.lines() {
+            let frame = frame_of(line);
+            let length = u32::from_be_bytes([0, frame[5], frame[6], frame[7]]) as usize;
+            let (header, body) = frame[8..].split_at(length);
+            let passes = catch_unwind(|| {
+                oracles::frame(&frame);
+                match frame[4] {
+                    0 => oracles::json_header(header),
+                    _ => oracles::binary_header(header),
+                }
+                oracles::stored_messages(body);
+                oracles::java_json(body);
+            });
+            assert!(passes.is_ok(), "{name:?}: {line:.60}");
+            count += 1;
+        }
+    }
+    assert!(count > 0);
+}
+
+/// The bytes at the end of a golden file's line.
+fn frame_of(line: &str) -> Vec<u8> {
+    let hex = line.rsplit(' ').next().expect("a part of the line");
+    (0..hex.len() / 2)
+        .map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).expect("hexadecimal digits"))
+        .collect()
 }
 
 /// The names of what is in `folder`, in order.

@@ -1,6 +1,5 @@
 //! Apache's Java client in a process of its own, for stories that two clients act in.
 
-use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 
@@ -93,11 +92,6 @@ impl Java {
         drop(self.commands);
         let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
         assert!(matches!(ended, Ok(Ok(status)) if status.success()));
-    }
-
-    /// The folder that the clients take for their user's.
-    pub fn home(&self) -> &Path {
-        self.home.path()
     }
 
     fn errors(&self) -> String {
