@@ -21,7 +21,7 @@ pub use consumer::{
 pub use error::{Delivery, Error, ErrorKind, Result};
 pub use message::{Message, MessageBuilder, MessageExt, MessageQueue};
 pub use producer::{
-    BatchFuture, DefaultProducer, DefaultProducerBuilder, FaultTolerance, HalfMessage,
+    BatchFuture, Compression, DefaultProducer, DefaultProducerBuilder, FaultTolerance, HalfMessage,
     ProducerReport, Receipt, SendFuture, SendResult, SendStatus, SplitBatchFuture,
     TransactionProducer, TransactionProducerBuilder, TransactionResolution, TransactionSendResult,
     TransactionState,

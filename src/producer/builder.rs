@@ -9,6 +9,7 @@ use crate::client::{Client, ClientBuilder};
 use crate::config::ClientConfig;
 use crate::environment::Environment;
 use crate::error::{Error, Result};
+use crate::producer::compression::{Compression, Packing};
 use crate::producer::faults::FaultTolerance;
 use crate::producer::result::WhenNotOk;
 use crate::producer::transaction::Checking;
@@ -44,11 +45,7 @@ impl DefaultProducerBuilder {
                 when_not_ok: WhenNotOk::Return,
                 fault_tolerance: FaultTolerance::Off,
                 max_message_size: 4 * 1024 * 1024,
-                compress_over: if cfg!(feature = "zlib") {
-                    4096
-                } else {
-                    usize::MAX
-                },
+                packing: Packing::default(),
                 max_in_flight: 1024,
                 max_in_flight_bytes: 100 * 1024 * 1024,
                 default_topic: DEFAULT_TOPIC.into(),
@@ -118,11 +115,22 @@ impl DefaultProducerBuilder {
         self
     }
 
-    /// From which size on bodies are compressed, in bytes; `usize::MAX` for never. Default 4,096. One that compression does not
-    /// make smaller is sent as it is.
-    #[cfg(feature = "zlib")]
+    /// How bodies are compressed. Default [`Compression::Zlib`], or [`Compression::Off`] without the feature `zlib`. Batches are never
+    /// compressed, as in Java.
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.settings.packing.compression = compression;
+        self
+    }
+
+    /// How much work compression may be: 0 to 9 for zlib, 1 to 22 for Zstandard; it changes nothing for LZ4. Default 5, as in Java.
+    pub fn compression_level(mut self, level: u32) -> Self {
+        self.settings.packing.level = level;
+        self
+    }
+
+    /// From which size on bodies are compressed, in bytes. Default 4,096. One that compression does not make smaller is sent as it is.
     pub fn compress_over(mut self, bytes: usize) -> Self {
-        self.settings.compress_over = bytes;
+        self.settings.packing.over = bytes;
         self
     }
 
@@ -217,7 +225,9 @@ impl DefaultProducerBuilder {
             .iter()
             .try_for_each(|topic| validate::topic(OPERATION, topic))?;
         let most = MAX_FRAME - FRAME_RESERVE;
-        let detail = if settings.send_timeout.is_zero() {
+        let detail = if let Err(wrong) = settings.packing.check() {
+            wrong
+        } else if settings.send_timeout.is_zero() {
             "send_timeout is zero".to_owned()
         } else if !(1..=most).contains(&settings.max_message_size) {
             format!(

@@ -16,16 +16,10 @@ use crate::producer::target::Target;
 use crate::producer::verdict::Verdict;
 use crate::producer::{OPERATION, Shared};
 use crate::protocol::command::Command;
-use crate::protocol::compress::{self, Codec};
+use crate::protocol::compress::Codec;
 use crate::protocol::message::{SysFlag, TransactionType, ids, property_names as names};
 use crate::protocol::request::send_message::{SendMessage, SendMessageResponse};
 use crate::transport::{Call, CallError};
-
-/// Java's compression level.
-const COMPRESSION_LEVEL: u32 = 5;
-
-/// A body of up to this size is compressed on the task that sends it, in about half a millisecond; a larger one elsewhere.
-const COMPRESS_HERE: usize = 16 * 1024;
 
 /// What a request carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,34 +130,39 @@ impl Job {
     /// [`compress`](Self::compress) must.
     pub(super) fn compress_here(&mut self) -> bool {
         let size = self.message.body().len();
-        if self.packed || size < self.shared.settings.compress_over {
+        let packing = self.shared.settings.packing;
+        let Some(codec) = packing.codec_for(size).filter(|_| !self.packed) else {
             return true;
-        }
-        if size > COMPRESS_HERE {
+        };
+        if !packing.is_quick(size) {
             return false;
         }
-        let packed = compress(self.message.body());
-        self.take_packed(packed);
+        let packed = packing.pack(codec, self.message.body());
+        self.take_packed(codec, packed);
         true
     }
 
     /// Compresses the body if it is large enough, on a thread where that holds nobody up if it takes long.
     pub(super) async fn compress(&mut self) {
-        if !self.compress_here() {
-            let body = self.message.body().clone();
-            let packing = tokio::task::spawn_blocking(move || compress(&body));
+        if self.compress_here() {
+            return;
+        }
+        let packing = self.shared.settings.packing;
+        let body = self.message.body().clone();
+        if let Some(codec) = packing.codec_for(body.len()) {
+            let packed = tokio::task::spawn_blocking(move || packing.pack(codec, &body));
             // Without a thread in time it goes as it is.
-            let packed = timeout_at(self.budget.deadline(), packing).await;
-            self.take_packed(packed.ok().and_then(Result::ok).flatten());
+            let packed = timeout_at(self.budget.deadline(), packed).await;
+            self.take_packed(codec, packed.ok().and_then(Result::ok).flatten());
         }
     }
 
     /// A body that does not get smaller goes as it is.
-    fn take_packed(&mut self, packed: Option<Bytes>) {
+    fn take_packed(&mut self, codec: Codec, packed: Option<Bytes>) {
         self.packed = true;
-        if let Some(packed) = packed.filter(|packed| packed.len() < self.message.body().len()) {
+        if let Some(packed) = packed {
             self.message.set_body(packed);
-            self.sys_flag = self.sys_flag.with_codec(Some(Codec::Zlib));
+            self.sys_flag = self.sys_flag.with_codec(Some(codec));
         }
     }
 
@@ -272,8 +271,4 @@ pub(super) fn give_id(message: &mut Message, shared: &Shared, now_millis: i64) {
     let millis = u64::try_from(now_millis).unwrap_or(0);
     let id = shared.client.ids().next(millis, &mut buffer);
     message.add_property(names::UNIQUE_KEY, id);
-}
-
-fn compress(body: &[u8]) -> Option<Bytes> {
-    compress::compress(Codec::Zlib, COMPRESSION_LEVEL, body).ok()
 }

@@ -11,6 +11,7 @@
 mod admission;
 mod batch;
 mod builder;
+mod compression;
 mod driver;
 mod faults;
 mod job;
@@ -43,6 +44,7 @@ use tracing::{debug, info, warn};
 use crate::client::{Client, Registration};
 use crate::error::Result;
 use crate::message::{Message, MessageQueue};
+use crate::producer::compression::Packing;
 use crate::producer::driver::Driver;
 use crate::producer::faults::Faults;
 use crate::producer::membership::Membership;
@@ -52,6 +54,7 @@ use crate::producer::transaction::{Checking, Checks};
 
 pub use batch::{BatchFuture, SplitBatchFuture};
 pub use builder::DefaultProducerBuilder;
+pub use compression::Compression;
 pub use driver::Receipt;
 pub use faults::FaultTolerance;
 pub use result::{SendResult, SendStatus};
@@ -118,8 +121,7 @@ struct Settings {
     when_not_ok: WhenNotOk,
     fault_tolerance: FaultTolerance,
     max_message_size: usize,
-    /// Bodies of this size or more are compressed.
-    compress_over: usize,
+    packing: Packing,
     max_in_flight: usize,
     max_in_flight_bytes: usize,
     default_topic: Arc<str>,

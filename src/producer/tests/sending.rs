@@ -13,7 +13,7 @@ use crate::client::Client;
 use crate::config::ClientConfig;
 use crate::error::{Delivery, ErrorKind};
 use crate::message::{Message, MessageQueue};
-use crate::producer::{DefaultProducer, SendFuture, SendStatus};
+use crate::producer::{Compression, DefaultProducer, SendFuture, SendStatus};
 use crate::protocol::code::{RequestCode, ResponseCode};
 use crate::protocol::compress::{self, Codec};
 
@@ -313,6 +313,51 @@ async fn bodies_are_compressed_from_the_threshold_on_where_that_pays() {
         .await
         .unwrap();
     assert_eq!(world.sent().last().unwrap().body.len(), 10_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_is_compressed_by_the_codec_that_is_chosen() {
+    let world = World::with_brokers(&["a"]);
+    let body = b"abc".repeat(30_000);
+    for (compression, codec, flags) in [
+        (Compression::Zlib, Codec::Zlib, 0x301),
+        (Compression::Lz4, Codec::Lz4, 0x101),
+        (Compression::Zstd, Codec::Zstd, 0x201),
+    ] {
+        for level in [1, 9] {
+            let builder = world.builder().compression(compression);
+            let builder = builder.compression_level(level).compress_over(10);
+            let producer = match builder.start().await {
+                Ok(producer) => producer,
+                Err(error) => {
+                    assert!(error.to_string().contains(codec.name()), "{error}");
+                    continue;
+                }
+            };
+            producer
+                .send(Message::new("t", body.clone()))
+                .await
+                .unwrap();
+            let sent = world.sent().pop().unwrap();
+            assert_eq!(sent.sys_flag, flags);
+            let plain = compress::decompress(codec, &sent.body, 1 << 20).unwrap();
+            assert_eq!(plain, body);
+        }
+    }
+    let never = world.builder().compression(Compression::Off);
+    let never = never.start().await.unwrap();
+    never.send(Message::new("t", body.clone())).await.unwrap();
+    assert_eq!(world.sent().pop().unwrap().body, body);
+    let wrong = world.builder().compression_level(10).start().await;
+    if let Err(error) = wrong {
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(
+            error.to_string().contains("compression_level is 10"),
+            "{error}"
+        );
+    } else {
+        assert!(!cfg!(feature = "zlib"));
+    }
 }
 
 #[tokio::test(start_paused = true)]
