@@ -1,10 +1,11 @@
 //! What a producer refuses before anything is sent. Pure.
 //!
-//! The limits are those that Java's client checks, so that a message means the same everywhere. What only a broker can judge, such as
-//! the size of all properties together, is left to it.
+//! The limits are those that Java's client checks, so that a message means the same everywhere. What only a broker can judge is left to
+//! it: it refuses all properties together a little before they reach our limit, since it adds its own.
 
 use crate::error::{Error, Result};
 use crate::message::{Message, MessageQueue};
+use crate::protocol::message::properties;
 
 /// The longest topic, in bytes.
 const MAX_TOPIC: usize = 127;
@@ -16,10 +17,11 @@ const MAX_GROUP: usize = 120;
 const RESERVED_GROUP: &str = "DEFAULT_PRODUCER";
 
 /// Topics that brokers keep for themselves.
-const FORBIDDEN_TOPICS: [&str; 5] = [
+const FORBIDDEN_TOPICS: [&str; 6] = [
     "SCHEDULE_TOPIC_XXXX",
     "RMQ_SYS_TRANS_HALF_TOPIC",
     "RMQ_SYS_TRANS_OP_HALF_TOPIC",
+    "TRANS_CHECK_MAX_TIME_TOPIC",
     "SELF_TEST_TOPIC",
     "OFFSET_MOVED_EVENT",
 ];
@@ -54,6 +56,14 @@ pub(super) fn message(operation: &'static str, message: &Message, max_size: usiz
     let of_topic = |error: Error| error.topic_of(message.topic());
     if let Some(fault) = message.fault() {
         return Err(of_topic(fault.clone()));
+    }
+    let size = message.raw_properties().len();
+    if size > properties::MAX_LEN {
+        let detail = format!(
+            "the properties have {size} bytes, the limit is {}",
+            properties::MAX_LEN
+        );
+        return Err(of_topic(Error::invalid(operation, detail)));
     }
     let size = message.body().len();
     if size == 0 {
@@ -153,6 +163,20 @@ mod tests {
         assert!(refused(message("send", &of_size(0), 4)).contains("(topic t)"));
         let said = refused(message("send", &of_size(5), 4));
         assert!(said.contains("has 5 bytes, the limit is 4"), "{said}");
+    }
+
+    #[test]
+    fn properties_have_at_most_what_the_wire_carries() {
+        let of_size = |size: usize| {
+            let value = "x".repeat(size - "k".len() - 2);
+            Message::builder("t").property("k", value).body("b").build()
+        };
+        message("send", &of_size(32_767), 4).unwrap();
+        let said = refused(message("send", &of_size(32_768), 4));
+        assert!(
+            said.contains("have 32768 bytes, the limit is 32767"),
+            "{said}"
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ use rocketmq_sdk::protocol::command::{Command, Head, Serialization};
 use rocketmq_sdk::protocol::fields::FieldWriter;
 use rocketmq_sdk::protocol::frame;
 use rocketmq_sdk::{DefaultProducer, PushConsumer};
-use rocketmq_testkit::Cluster;
+use rocketmq_testkit::{Cluster, ClusterBuilder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -57,20 +57,35 @@ impl Target {
     /// A target whose servers the story may stop and start.
     pub async fn own() -> Self {
         match env::var("ROCKETMQ_TEST_NAMESRV") {
-            Ok(_) => Self::own_apache().await,
+            Ok(_) => Self::own_apache(&[]).await,
             Err(_) => Self::testkit().await,
         }
     }
 
+    /// A target of its own with two brokers, which make no topic by themselves.
+    pub async fn own_strict_pair() -> Self {
+        match env::var("ROCKETMQ_TEST_NAMESRV") {
+            Ok(_) => {
+                let strict = "autoCreateTopicEnable=false";
+                Self::own_apache(&["--brokers", "2", "--set", strict]).await
+            }
+            Err(_) => Self::of_cluster(Cluster::builder().brokers(2).auto_create(false)).await,
+        }
+    }
+
     async fn testkit() -> Self {
-        let cluster = Cluster::builder().recall(true).start().await;
+        Self::of_cluster(Cluster::builder()).await
+    }
+
+    async fn of_cluster(builder: ClusterBuilder) -> Self {
+        let cluster = builder.recall(true).start().await;
         Self::of(Kind::Testkit(cluster.expect("start a cluster")))
     }
 
-    async fn own_apache() -> Self {
+    async fn own_apache(args: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("make a folder");
         let mut up = script("up", dir.path());
-        up.args(["--free-ports", "--set", RECALL]);
+        up.args(["--free-ports", "--set", RECALL]).args(args);
         if let Ok(version) = env::var("ROCKETMQ_TEST_VERSION") {
             up.args(["--version", &version]);
         }
@@ -146,23 +161,7 @@ impl Target {
     pub async fn topic(&self, base: &str, queues: i32) -> String {
         let topic = self.name(base);
         for addr in self.brokers().await {
-            let answer = ask(&addr, RequestCode::UPDATE_AND_CREATE_TOPIC, |fields| {
-                fields.put("topic", &topic);
-                fields.put("defaultTopic", "TBW102");
-                fields.put_number("readQueueNums", queues.into());
-                fields.put_number("writeQueueNums", queues.into());
-                fields.put_number("perm", 6);
-                fields.put("topicFilterType", "SINGLE_TAG");
-                fields.put_number("topicSysFlag", 0);
-                fields.put("order", "false");
-            })
-            .await;
-            assert_eq!(
-                answer.response_code(),
-                ResponseCode::SUCCESS,
-                "{:?}",
-                answer.remark
-            );
+            put_topic(&addr, &topic, queues).await;
         }
         self.wait_for_route(&topic).await;
         topic
@@ -336,6 +335,23 @@ pub async fn run(mut command: tokio::process::Command) -> String {
         String::from_utf8_lossy(&output.stderr)
     );
     printed
+}
+
+/// Makes a topic on one broker, or changes its number of queues.
+pub async fn put_topic(addr: &str, topic: &str, queues: i32) {
+    let answer = ask(addr, RequestCode::UPDATE_AND_CREATE_TOPIC, |fields| {
+        fields.put("topic", topic);
+        fields.put("defaultTopic", "TBW102");
+        fields.put_number("readQueueNums", queues.into());
+        fields.put_number("writeQueueNums", queues.into());
+        fields.put_number("perm", 6);
+        fields.put("topicFilterType", "SINGLE_TAG");
+        fields.put_number("topicSysFlag", 0);
+        fields.put("order", "false");
+    })
+    .await;
+    let code = answer.response_code();
+    assert_eq!(code, ResponseCode::SUCCESS, "{:?}", answer.remark);
 }
 
 /// One request on a connection of its own, without the client.
