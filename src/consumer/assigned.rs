@@ -131,13 +131,17 @@ impl Assigned {
         // Cancelled on every way out, a panic among them.
         let _gone = self.gone.clone().drop_guard();
         let feeding = async {
-            if let Some(before) = before {
+            if let Some(before) = &before {
                 before.gone().await;
             }
             self.feed(&group).await;
         };
         let _ = self.ending.run_until_cancelled(feeding).await;
         self.give_up(&group).await;
+        if let Some(before) = before {
+            // Whoever comes next waits for both.
+            before.gone().await;
+        }
         group.forget(&self);
     }
 

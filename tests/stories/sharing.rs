@@ -1,9 +1,16 @@
 //! Several members of one group.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rocketmq_sdk::{ConsumeFromWhere, ConsumeStatus, DefaultProducer, Message, PushConsumer};
+use rocketmq_sdk::{
+    AllocateStrategy, ConsumeFromWhere, ConsumeStatus, DefaultProducer, Message, MessageQueue,
+    PushConsumer,
+};
+use rocketmq_testkit::Cluster;
+use tokio::time::sleep;
 
 use crate::received::{Received, body, numbered, wait_until};
 use crate::target::Target;
@@ -41,7 +48,7 @@ async fn send_until(
                 .unwrap();
             sent.insert(text);
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        sleep(Duration::from_millis(100)).await;
         if done(&sent) {
             return sent;
         }
@@ -158,5 +165,65 @@ async fn a_rb_09_three_groups_get_everything_each() {
             .await;
         consumer.shutdown().await.unwrap();
     }
+    producer.shutdown().await.unwrap();
+}
+
+/// Gives a member everything, or nothing, as the test says.
+#[derive(Debug, Clone)]
+struct Switch(Arc<AtomicBool>);
+
+impl AllocateStrategy for Switch {
+    fn name(&self) -> &str {
+        "SWITCH"
+    }
+
+    fn allocate(&self, _: &str, _: &[String], queues: &[MessageQueue]) -> Vec<MessageQueue> {
+        match self.0.load(Ordering::SeqCst) {
+            true => queues.to_vec(),
+            false => Vec::new(),
+        }
+    }
+}
+
+/// On the testkit alone, where time can stand still.
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_comes_and_goes_waits_for_everyone_who_had_it() {
+    let cluster = Cluster::builder().in_memory().topic("t", 1);
+    let cluster = cluster.start().await.unwrap();
+    let (addr, environment) = (cluster.name_server_addr(), cluster.environment());
+    let (is_on, given) = (
+        Arc::new(AtomicBool::new(true)),
+        Arc::new(AtomicUsize::new(0)),
+    );
+    let consumer = PushConsumer::builder("g")
+        .name_server(addr)
+        .environment(environment.clone())
+        .subscribe("t", "*")
+        .consume_from(ConsumeFromWhere::FirstOffset)
+        .allocate_strategy(Switch(Arc::clone(&is_on)))
+        .listener_with(Arc::clone(&given), |given, _| async move {
+            given.fetch_add(1, Ordering::SeqCst);
+            sleep(Duration::from_secs(4)).await;
+            ConsumeStatus::CONSUME_SUCCESS
+        });
+    let consumer = consumer.start().await.unwrap();
+    let producer = DefaultProducer::builder("p").name_server(addr);
+    let producer = producer.environment(environment).start().await.unwrap();
+    producer.send(Message::new("t", "x")).await.unwrap();
+    // The listener has the message for four seconds. The queue goes, comes, goes and comes meanwhile.
+    for (at, owned) in [false, true, false, true].into_iter().enumerate() {
+        sleep(Duration::from_millis(700)).await;
+        is_on.store(owned, Ordering::SeqCst);
+        // Any change of what is subscribed has the queues shared again.
+        consumer.subscribe(format!("other{at}"), "*").unwrap();
+    }
+    sleep(Duration::from_secs(20)).await;
+    assert_eq!(
+        given.load(Ordering::SeqCst),
+        1,
+        "nobody took it over before its offset was committed"
+    );
+    let report = consumer.shutdown().await.unwrap();
+    assert!(report.is_clean(), "{report:?}");
     producer.shutdown().await.unwrap();
 }
