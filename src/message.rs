@@ -159,6 +159,15 @@ impl Message {
         }
     }
 
+    /// Sets a property of the application's own; a name that RocketMQ keeps for itself becomes the message's fault, too.
+    pub(crate) fn set_user_property(&mut self, name: &str, value: &str) {
+        if names::is_reserved(name) {
+            self.blame(format!("property {name:?} is reserved for RocketMQ itself"));
+        } else {
+            self.set_property(name, value);
+        }
+    }
+
     fn blame(&mut self, detail: String) {
         self.fault
             .get_or_insert_with(|| Error::invalid(OPERATION, detail));
@@ -221,13 +230,8 @@ impl MessageBuilder {
     /// the two separators U+0001 and U+0002, or if the name is one that RocketMQ keeps for itself. All properties of a
     /// message together may have about 32 KiB; the broker refuses more.
     pub fn property(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
-        let name = name.as_ref();
-        if names::is_reserved(name) {
-            self.message
-                .blame(format!("property {name:?} is reserved for RocketMQ itself"));
-        } else {
-            self.message.set_property(name, value.as_ref());
-        }
+        self.message
+            .set_user_property(name.as_ref(), value.as_ref());
         self
     }
 

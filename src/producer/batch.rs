@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::error::{Delivery, Error, Result};
 use crate::message::{Message, MessageQueue};
+use crate::producer::interceptor::Watched;
 use crate::producer::result::SendResult;
 use crate::producer::send::{SendFuture, polled_before};
 use crate::producer::target::Target;
@@ -44,6 +45,8 @@ enum State {
         send: Box<SendFuture>,
         /// The id of each message. Empty for a batch of one, which is sent as a message.
         ids: Vec<Box<str>>,
+        /// One for each message, where there are interceptors.
+        watched: Vec<Watched>,
     },
     Over,
 }
@@ -127,30 +130,69 @@ impl BatchFuture {
 
 impl Draft {
     fn begin(mut self) -> Result<State> {
-        let max_size = self.shared.settings.max_message_size;
-        pack::check(&self.messages, max_size)?;
-        let (target, timeout) = (self.target.target(), self.timeout);
         if self.messages.len() == 1
             && let Some(message) = self.messages.pop()
         {
+            pack::check(std::slice::from_ref(&message), self.max_size())?;
+            let target = self.target.target();
             return Ok(State::Sent {
-                send: Box::new(SendFuture::of_one(self.shared, message, target, timeout)),
+                send: Box::new(SendFuture::of_one(
+                    self.shared,
+                    message,
+                    target,
+                    self.timeout,
+                )),
                 ids: Vec::new(),
+                watched: Vec::new(),
             });
         }
+        let mut watched = Vec::new();
+        match self.intercept(&mut watched).and_then(|()| self.pack()) {
+            Ok((send, ids)) => Ok(State::Sent { send, ids, watched }),
+            Err(error) => {
+                over(watched, Err(&error));
+                Err(error)
+            }
+        }
+    }
+
+    /// Tells the interceptors of every message, as far as nobody is against one.
+    fn intercept(&mut self, watched: &mut Vec<Watched>) -> Result<()> {
+        let settings = &self.shared.settings;
+        for message in &mut self.messages {
+            if let Some((one, outcome)) = settings.interceptors.before(&settings.group, message) {
+                watched.push(one);
+                outcome?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The messages as one, and their ids.
+    fn pack(mut self) -> Result<(Box<SendFuture>, Vec<Box<str>>)> {
+        let max_size = self.max_size();
+        pack::check(&self.messages, max_size)?;
         let now = self.shared.client.now_millis();
         for message in &mut self.messages {
             job::give_id(message, &self.shared, now);
         }
         let batch = pack::pack(&self.messages, max_size)?;
         let id_of = |message: &Message| message.property(names::UNIQUE_KEY).map(Into::into);
-        Ok(State::Sent {
-            ids: self.messages.iter().filter_map(id_of).collect(),
-            send: Box::new(
-                SendFuture::of_one(self.shared, batch, target, timeout)
-                    .of_batch(self.messages.len()),
-            ),
-        })
+        let ids: Vec<_> = self.messages.iter().filter_map(id_of).collect();
+        let target = self.target.target();
+        let send = SendFuture::of_one(self.shared, batch, target, self.timeout);
+        Ok((Box::new(send.of_batch(ids.len())), ids))
+    }
+
+    fn max_size(&self) -> usize {
+        self.shared.settings.max_message_size
+    }
+}
+
+/// Tells the interceptors what became of each message.
+fn over(watched: Vec<Watched>, outcome: Result<&[SendResult], &Error>) {
+    for (at, one) in watched.into_iter().enumerate() {
+        one.over(outcome.map(|results| results.get(at)));
     }
 }
 
@@ -164,16 +206,18 @@ impl Future for BatchFuture {
         {
             *state = draft.begin()?;
         }
-        let State::Sent { send, ids } = state else {
+        let State::Sent { send, ids, watched } = state else {
             panic!("a batch was polled after it had resolved");
         };
         let outcome = ready!(Pin::new(send).poll(cx));
-        let ids = mem::take(ids);
+        let (ids, watched) = (mem::take(ids), mem::take(watched));
         *state = State::Over;
-        Poll::Ready(outcome.map(|result| match ids.len() {
+        let outcome = outcome.map(|result| match ids.len() {
             0 => vec![result],
             _ => each(&result, ids),
-        }))
+        });
+        over(watched, outcome.as_deref());
+        Poll::Ready(outcome)
     }
 }
 

@@ -11,6 +11,7 @@ use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::producer::compression::{Compression, Packing};
 use crate::producer::faults::FaultTolerance;
+use crate::producer::interceptor::{Interceptors, SendInterceptor};
 use crate::producer::result::WhenNotOk;
 use crate::producer::transaction::Checking;
 use crate::producer::{DefaultProducer, Settings, room, validate};
@@ -44,6 +45,7 @@ impl DefaultProducerBuilder {
                 retries: 2,
                 when_not_ok: WhenNotOk::Return,
                 fault_tolerance: FaultTolerance::Off,
+                interceptors: Interceptors::default(),
                 max_message_size: 4 * 1024 * 1024,
                 packing: Packing::default(),
                 max_in_flight: 1024,
@@ -105,6 +107,12 @@ impl DefaultProducerBuilder {
     /// Whether brokers that were slow or failed are left alone for a while. Default [`FaultTolerance::Off`].
     pub fn fault_tolerance(mut self, tolerance: FaultTolerance) -> Self {
         self.settings.fault_tolerance = tolerance;
+        self
+    }
+
+    /// Has an interceptor told of every message, before it is sent and afterwards: see [`SendInterceptor`]. There may be several.
+    pub fn interceptor(mut self, interceptor: impl SendInterceptor) -> Self {
+        self.settings.interceptors.add(Arc::new(interceptor));
         self
     }
 

@@ -156,10 +156,12 @@ impl Drop for Accepted {
             } else {
                 Delivery::No
             };
-            self.report(Err(Error::new(ErrorKind::Closed, OPERATION)
+            let error = Error::new(ErrorKind::Closed, OPERATION)
                 .topic_of(&self.topic)
                 .detail("the producer ended before the send did")
-                .maybe_delivered(delivery)));
+                .maybe_delivered(delivery);
+            let error = self.send.ended(error);
+            self.report(Err(error));
         }
     }
 }

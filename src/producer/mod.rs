@@ -3,17 +3,19 @@
 //! Knows: which queue a message goes to, what a failed attempt means, how long all of them may take, and how sends go on by
 //! themselves. Does not know: how a request is written, where a route comes from, or consumers.
 //!
-//! A send by file: [`send`] checks it and writes it where nothing has to be waited for, [`select`] picks the queue, [`job`] says what
-//! is written and what the answer means; [`rest`] does the waiting and the trying again that [`verdict`] and [`retry`] decide.
-//! [`driver`] sees through what was handed over. [`admission`] and [`room`] bound what is in flight; [`faults`] leaves brokers alone.
-//! [`recall`] takes a message back; [`transaction`] makes a delivery depend on what the application does.
+//! A send by file: [`draft`] checks it, [`send`] writes it where nothing has to be waited for, [`select`] picks the queue, [`job`]
+//! says what is written and what the answer means; [`rest`] does the waiting and the trying again that [`verdict`] and [`retry`]
+//! decide. [`driver`] sees through what was handed over. [`admission`] and [`room`] bound what is in flight; [`faults`] leaves brokers
+//! alone; [`interceptor`] tells the application. [`recall`] takes a message back; [`transaction`] makes a delivery depend on what the application does.
 
 mod admission;
 mod batch;
 mod builder;
 mod compression;
+mod draft;
 mod driver;
 mod faults;
+mod interceptor;
 mod job;
 mod membership;
 mod queues;
@@ -47,6 +49,7 @@ use crate::message::{Message, MessageQueue};
 use crate::producer::compression::Packing;
 use crate::producer::driver::Driver;
 use crate::producer::faults::Faults;
+use crate::producer::interceptor::Interceptors;
 use crate::producer::membership::Membership;
 use crate::producer::result::WhenNotOk;
 use crate::producer::room::Room;
@@ -57,6 +60,7 @@ pub use builder::DefaultProducerBuilder;
 pub use compression::Compression;
 pub use driver::Receipt;
 pub use faults::FaultTolerance;
+pub use interceptor::{Intercepted, OutgoingMessage, SendInterceptor};
 pub use result::{SendResult, SendStatus};
 pub use send::SendFuture;
 pub use transaction::{
@@ -120,6 +124,7 @@ struct Settings {
     retries: u32,
     when_not_ok: WhenNotOk,
     fault_tolerance: FaultTolerance,
+    interceptors: Interceptors,
     max_message_size: usize,
     packing: Packing,
     max_in_flight: usize,

@@ -15,16 +15,18 @@ use tokio::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::message::{Message, MessageQueue};
-use crate::producer::admission::{Load, Ticket, closed};
+use crate::producer::admission::Ticket;
+use crate::producer::draft::Draft;
 use crate::producer::driver::Receipt;
+use crate::producer::interceptor::Watched;
 use crate::producer::job::{Attempt, Failure, Job, Kind};
 use crate::producer::queues::Queues;
 use crate::producer::rest::{Rest, no_master};
 use crate::producer::result::SendResult;
-use crate::producer::retry::{Budget, Next};
+use crate::producer::retry::Next;
 use crate::producer::select::Avoid;
 use crate::producer::target::Target;
-use crate::producer::{OPERATION, Shared, validate};
+use crate::producer::{OPERATION, Shared};
 use crate::protocol::message::property_names as names;
 use crate::transport::CallError;
 
@@ -48,6 +50,8 @@ use crate::transport::CallError;
 #[must_use = "a message is sent when this is awaited"]
 pub struct SendFuture {
     state: State,
+    /// There are interceptors, which were told that it begins.
+    watched: Option<Box<Watched>>,
 }
 
 enum State {
@@ -56,23 +60,6 @@ enum State {
     Sent(Sent),
     Rest(Pin<Box<dyn Future<Output = Result<SendResult>> + Send>>),
     Over,
-}
-
-/// A message and what was asked for, before anything is done.
-struct Draft {
-    shared: Arc<Shared>,
-    message: Message,
-    kind: Kind,
-    target: Target,
-    timeout: Option<Duration>,
-    admission: Option<Admission>,
-}
-
-/// A send that a shutdown waits for.
-struct Admission {
-    began: Instant,
-    /// Taken by whoever reports the outcome, if that is not the future itself.
-    ticket: Option<Ticket>,
 }
 
 /// A send whose first attempt is out.
@@ -96,6 +83,7 @@ impl SendFuture {
                 timeout: None,
                 admission: None,
             }),
+            watched: None,
         }
     }
 
@@ -167,13 +155,11 @@ impl SendFuture {
     /// # Cancel safety
     /// Dropping the future before it resolves means that the message is not sent.
     pub async fn submit(mut self) -> Result<Receipt> {
-        let State::New(draft) = &mut self.state else {
-            return Err(polled_before());
-        };
-        let shared = Arc::clone(&draft.shared);
-        draft.admit()?;
-        draft.find_room().await?;
-        Ok(shared.driver.submit(self))
+        let entered = self.enter_draft().await;
+        match entered {
+            Ok(shared) => Ok(shared.driver.submit(self)),
+            Err(error) => Err(self.ended(error)),
+        }
     }
 
     /// Hands the message over and returns at once; `callback` is given the outcome. It is called exactly once, on the
@@ -191,8 +177,8 @@ impl SendFuture {
             return;
         };
         let shared = Arc::clone(&draft.shared);
-        if let Err(error) = draft.admit().and_then(|()| draft.expect_room()) {
-            self.refuse(error);
+        if let Err(error) = self.admit().and_then(|draft| draft.expect_room()) {
+            self.state = State::Refused(error);
         }
         shared.driver.call_back(self, Box::new(callback));
     }
@@ -205,8 +191,17 @@ impl SendFuture {
     ///
     /// # Cancel safety
     /// Dropping the future before it resolves means that the message is not sent.
-    pub async fn oneway(self) -> Result<()> {
-        let State::New(draft) = self.state else {
+    pub async fn oneway(mut self) -> Result<()> {
+        let written = self.write_oneway().await;
+        if let Some(watched) = self.watched.take() {
+            watched.over(written.as_ref().map(|()| None));
+        }
+        written
+    }
+
+    async fn write_oneway(&mut self) -> Result<()> {
+        self.admit()?;
+        let State::New(draft) = self.state.take() else {
             return Err(polled_before());
         };
         let (mut job, mut target) = draft.into_job()?;
@@ -249,17 +244,37 @@ impl SendFuture {
 
     /// Admits it as soon as there is room. What keeps a shutdown waiting is the caller's to hold, for longer than the send.
     pub(super) async fn enter(&mut self) -> Result<Option<Ticket>> {
+        match self.enter_draft().await {
+            Ok(_) => Ok(self.take_ticket()),
+            Err(error) => Err(self.ended(error)),
+        }
+    }
+
+    async fn enter_draft(&mut self) -> Result<Arc<Shared>> {
+        let draft = self.admit()?;
+        draft.find_room().await?;
+        Ok(Arc::clone(&draft.shared))
+    }
+
+    /// Tells the interceptors that it begins, and admits it.
+    fn admit(&mut self) -> Result<&mut Draft> {
         let State::New(draft) = &mut self.state else {
             return Err(polled_before());
         };
+        if let Some((watched, outcome)) = draft.intercept() {
+            self.watched = Some(Box::new(watched));
+            outcome?;
+        }
         draft.admit()?;
-        draft.find_room().await?;
-        Ok(draft.take_ticket())
+        Ok(draft)
     }
 
-    /// Makes it resolve to `error`.
-    fn refuse(&mut self, error: Error) {
-        self.state = State::Refused(error);
+    /// Tells the interceptors that it ended with an error, where that is not told by itself.
+    pub(super) fn ended(&mut self, error: Error) -> Error {
+        if let Some(watched) = self.watched.take() {
+            watched.over(Err(&error));
+        }
+        error
     }
 
     /// What keeps a shutdown waiting, to be held until the outcome is reported.
@@ -279,81 +294,6 @@ impl SendFuture {
 }
 
 impl Draft {
-    fn time(&self) -> Duration {
-        self.timeout.unwrap_or(self.shared.settings.send_timeout)
-    }
-
-    /// Checks everything that can be checked at once, takes a place if there is one, and lets the time run from now on.
-    fn admit(&mut self) -> Result<()> {
-        let (shared, message) = (&self.shared, &self.message);
-        let load = Load {
-            messages: match self.kind {
-                Kind::Batch(count) => count,
-                Kind::Message | Kind::Half => 1,
-            },
-            bytes: message.body().len() + message.raw_properties().len(),
-        };
-        let ticket = shared.admit(load).ok_or_else(|| closed(message.topic()))?;
-        validate::message(OPERATION, message, shared.settings.max_message_size)?;
-        if let Target::Queue(queue) = &self.target {
-            validate::queue(OPERATION, message, queue)?;
-        }
-        self.admission = Some(Admission {
-            began: Instant::now(),
-            ticket: Some(ticket),
-        });
-        Ok(())
-    }
-
-    const fn take_ticket(&mut self) -> Option<Ticket> {
-        match &mut self.admission {
-            Some(admission) => admission.ticket.take(),
-            None => None,
-        }
-    }
-
-    /// Waits for room, once it is admitted.
-    async fn find_room(&mut self) -> Result<()> {
-        let time = self.time();
-        let Some(admission) = &mut self.admission else {
-            return Err(polled_before());
-        };
-        let deadline = Budget::new(admission.began, time, 0).deadline();
-        if let Some(ticket) = admission.ticket.take() {
-            let topic = self.message.topic();
-            let place = self.shared.find_room(ticket, topic, deadline).await?;
-            admission.ticket = Some(Ticket::Place(place));
-        }
-        Ok(())
-    }
-
-    /// An error if there is no room, once it is admitted.
-    fn expect_room(&self) -> Result<()> {
-        match &self.admission {
-            Some(Admission {
-                ticket: Some(Ticket::Waiting { .. }),
-                ..
-            }) => {
-                let why = "and what has a callback does not wait for room";
-                Err(self.shared.room.overloaded(self.message.topic(), why))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn into_job(mut self) -> Result<(Job, Target)> {
-        if self.admission.is_none() {
-            self.admit()?;
-        }
-        let (time, retries) = (self.time(), self.shared.settings.retries);
-        let Some(Admission { began, ticket }) = self.admission else {
-            return Err(polled_before());
-        };
-        let budget = Budget::new(began, time, retries);
-        let job = Job::new(self.shared, self.kind, self.message, budget, ticket);
-        Ok((job, self.target))
-    }
-
     /// Sends the message where that takes no waiting.
     fn begin(self) -> Result<State> {
         let (mut job, mut target) = self.into_job()?;
@@ -450,7 +390,25 @@ impl Future for SendFuture {
     type Output = Result<SendResult>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let state = &mut self.get_mut().state;
+        let this = self.get_mut();
+        let outcome = ready!(this.poll_state(cx));
+        if let Some(watched) = this.watched.take() {
+            watched.over(outcome.as_ref().map(Some));
+        }
+        Poll::Ready(outcome)
+    }
+}
+
+impl SendFuture {
+    fn poll_state(&mut self, cx: &mut Context<'_>) -> Poll<Result<SendResult>> {
+        if let State::New(draft) = &self.state
+            && draft.admission.is_none()
+            && let Err(error) = self.admit()
+        {
+            self.state = State::Over;
+            return Poll::Ready(Err(error));
+        }
+        let state = &mut self.state;
         loop {
             match state {
                 State::New(_) => {

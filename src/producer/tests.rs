@@ -6,6 +6,7 @@ mod codes;
 mod ending;
 mod faults;
 mod handing_over;
+mod intercepting;
 mod recalling;
 mod retrying;
 mod sending;
