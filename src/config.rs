@@ -178,17 +178,22 @@ impl ClientConfig {
             ("route_interval", self.route_interval),
             ("idle_timeout", self.idle_timeout),
         ];
-        match times
+        times
             .iter()
-            .find(|(_, time)| time.is_zero() || *time > LONGEST)
-        {
-            Some((name, time)) => Err(Error::invalid(
-                OPERATION,
-                format!("{name} is {time:?}; it must be over zero and at most a year"),
-            )),
-            None => Ok(()),
-        }
+            .try_for_each(|(name, time)| check_time(OPERATION, name, *time))
     }
+}
+
+/// Whether a time that was set can be waited for: it is over zero and at most a year.
+pub(crate) fn check_time(operation: &'static str, name: &str, time: Duration) -> Result<()> {
+    if time.is_zero() {
+        return Err(Error::invalid(operation, format!("{name} is zero")));
+    }
+    if time > LONGEST {
+        let detail = format!("{name} is {time:?}, the limit is a year");
+        return Err(Error::invalid(operation, detail));
+    }
+    Ok(())
 }
 
 /// The addresses in a list as Java writes it, each with a port. `http://` is let go: other clients ask for it before host names.

@@ -184,6 +184,12 @@ impl Error {
         self.with(|inner| inner.topic = Some(topic.into()))
     }
 
+    /// Names the operation that this one was a part of.
+    #[must_use]
+    pub(crate) fn during(self, operation: &'static str) -> Self {
+        self.with(|inner| inner.operation = operation)
+    }
+
     /// What within the topic, or which group, the operation was about.
     #[must_use]
     pub(crate) fn target(self, target: impl Into<String>) -> Self {

@@ -89,7 +89,7 @@ impl Subscriptions {
         self.topics.get(topic)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Subscription>> {
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<Subscription>> {
         self.topics.values()
     }
 

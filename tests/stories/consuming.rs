@@ -134,11 +134,42 @@ async fn a_pc_02_a_consumer_that_cannot_work_does_not_start() {
         target.consumer("g").subscribe("t", "*"),
         listen(target.consumer("g").subscribe("t", "")),
         listen(target.consumer("g").subscribe("a b", "*")),
+        listen(target.consumer("g").subscribe("t", "*")).commit_interval(Duration::ZERO),
+        listen(target.consumer("g").subscribe("t", "*")).commit_interval(Duration::MAX),
+        listen(target.consumer("g").subscribe("t", "*")).consume_timeout(Duration::MAX),
+        listen(target.consumer("g").subscribe("t", "*")).shutdown_timeout(Duration::MAX),
     ];
     for case in cases {
         let error = case.start().await.map(drop).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_consumer_without_a_name_server_says_that_it_could_not_start() {
+    let builder = PushConsumer::builder("g").name_server("127.0.0.1:1");
+    let builder = builder
+        .subscribe("t", "*")
+        .listener(|_| async { ConsumeStatus::CONSUME_SUCCESS });
+    let error = builder.start().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NameServer);
+    let text = error.to_string();
+    let expected = "start a consumer (topic t, group g): no name server answers";
+    assert!(text.starts_with(expected), "{text}");
+}
+
+#[tokio::test]
+async fn a_consumer_that_has_ended_takes_no_subscription() {
+    let target = Target::shared().await;
+    let consumer = target
+        .consumer(&target.name("ended"))
+        .subscribe("t", "*")
+        .listener(|_| async { ConsumeStatus::CONSUME_SUCCESS });
+    let consumer = consumer.start().await.unwrap();
+    consumer.subscribe("u", "*").unwrap();
+    consumer.shutdown().await.unwrap();
+    let error = consumer.subscribe("v", "*").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
 }
 
 #[tokio::test]

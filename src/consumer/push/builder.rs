@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tracing::info;
 
 use crate::client::{Client, ClientBuilder, names};
-use crate::config::ClientConfig;
+use crate::config::{ClientConfig, check_time};
 use crate::consumer::allocate::{AllocateStrategy, Average};
 use crate::consumer::group::{Group, Settings, Sink};
 use crate::consumer::offset::BrokerOffsets;
@@ -146,8 +146,9 @@ impl PushConsumerBuilder {
         self
     }
 
-    /// Consumes with an async closure. It gives back a [`ConsumeStatus`](crate::ConsumeStatus), a `Result` whose error means later,
-    /// or a [`ConsumeResult`].
+    /// Consumes with an async closure. It gives back a [`ConsumeStatus`](crate::ConsumeStatus), a [`ConsumeResult`], or a
+    /// `Result<(), Box<dyn Error + Send + Sync>>`, where an error means later: `?` makes that of any error, if the closure ends with
+    /// `Ok(())`.
     ///
     /// ```
     /// use rocketmq_sdk::{ConsumeStatus, PushConsumer};
@@ -278,7 +279,7 @@ impl PushConsumerBuilder {
         self
     }
 
-    /// How long [`shutdown`](PushConsumer::shutdown) lets listeners go on. Default 10 s. Committing and leaving the group may then take
+    /// How long [`shutdown`](PushConsumer::shutdown) lets listeners go on: at most a year. Default 10 s. Committing and leaving the group may then take
     /// up to the [request timeout](ClientConfig::request_timeout).
     pub const fn shutdown_timeout(mut self, timeout: Duration) -> Self {
         self.shutdown_timeout = timeout;
@@ -306,10 +307,16 @@ impl PushConsumerBuilder {
         };
         let subscribed = self.subscribed(client.now_millis())?;
         let deadline = client.request_deadline();
+        // An error names the first; the retry topic stands at the beginning of the list.
         let topics = subscribed
             .iter()
+            .rev()
             .map(|one| client.route(one.topic(), deadline));
-        try_join_all(topics).await?;
+        try_join_all(topics).await.map_err(|error| {
+            error
+                .during(OPERATION)
+                .target(format!("group {}", self.group))
+        })?;
 
         let group: Arc<str> = self.group.as_str().into();
         let profile = Profile::new(Arc::clone(&group), self.model, self.from, subscribed);
@@ -375,14 +382,11 @@ impl PushConsumerBuilder {
                 return fault(format!("{name} is {number}, allowed is 1 to {max}"));
             }
         }
-        let times = [
-            ("consume_timeout", self.consume_timeout),
-            ("commit_interval", self.commit_interval),
-        ];
-        match times.iter().find(|(_, time)| time.is_zero()) {
-            Some((name, _)) => fault(format!("{name} is zero")),
-            None => Ok(()),
-        }
+        check_time(OPERATION, "consume_timeout", self.consume_timeout)?;
+        check_time(OPERATION, "commit_interval", self.commit_interval)?;
+        // Zero is a time here.
+        let patience = self.shutdown_timeout.max(Duration::from_nanos(1));
+        check_time(OPERATION, "shutdown_timeout", patience)
     }
 
     /// The subscriptions, and that of the group's retry topic.

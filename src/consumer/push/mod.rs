@@ -102,8 +102,13 @@ impl PushConsumer {
     /// Brokers hear of it at once. All members of a group have to subscribe to the same.
     ///
     /// # Errors
-    /// [`InvalidInput`](ErrorKind::InvalidInput): the topic or the expression breaks a rule; nothing is changed then.
+    /// [`InvalidInput`](ErrorKind::InvalidInput): the topic or the expression breaks a rule. [`Closed`](ErrorKind::Closed): the
+    /// consumer or its client was shut down. Nothing is changed then.
     pub fn subscribe(&self, topic: impl AsRef<str>, expression: impl AsRef<str>) -> Result<()> {
+        if self.handle.leave.borrow().is_some() || self.handle.client.is_closed() {
+            let error = Error::new(ErrorKind::Closed, "subscribe").topic_of(topic.as_ref());
+            return Err(error.target(format!("group {}", self.group())));
+        }
         let now = self.handle.client.now_millis();
         self.handle
             .profile
