@@ -11,6 +11,7 @@ mod batching;
 mod consuming;
 mod crossing;
 mod delaying;
+mod ending;
 mod faults;
 mod java;
 mod messages;

@@ -132,7 +132,8 @@ impl PushConsumer {
     /// [`Closed`](ErrorKind::Closed): the shared client was shut down first, so nothing could be committed.
     ///
     /// # Cancel safety
-    /// The end begins with the first poll and goes on when the future is dropped.
+    /// The end begins with the first poll and goes on when the future is dropped. A client of the consumer's own then ends with
+    /// the last clone, or with another call.
     pub async fn shutdown(&self) -> Result<ConsumerReport> {
         let handle = &self.handle;
         let listeners = Instant::now() + handle.shutdown_timeout;
