@@ -15,8 +15,9 @@ mod transport;
 pub use client::{Client, ClientBuilder};
 pub use config::ClientConfig;
 pub use consumer::{
-    AllocateStrategy, Average, ConsumeContext, ConsumeFromWhere, ConsumeResult, ConsumeStatus,
-    ConsumerReport, MessageListener, MessageModel, PushConsumer, PushConsumerBuilder,
+    AllocateStrategy, Average, AverageByCircle, Configured, ConsistentHash, ConsumeContext,
+    ConsumeFromWhere, ConsumeResult, ConsumeStatus, ConsumerReport, MachineRoom, MachineRoomNearby,
+    MessageListener, MessageModel, PushConsumer, PushConsumerBuilder,
 };
 pub use error::{Delivery, Error, ErrorKind, Result};
 pub use message::{Message, MessageBuilder, MessageExt, MessageQueue};

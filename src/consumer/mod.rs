@@ -21,7 +21,10 @@ mod sample;
 mod start_offset;
 mod subscription;
 
-pub use allocate::{AllocateStrategy, Average};
+pub use allocate::{
+    AllocateStrategy, Average, AverageByCircle, Configured, ConsistentHash, MachineRoom,
+    MachineRoomNearby,
+};
 pub use profile::MessageModel;
 pub use push::{
     ConsumeContext, ConsumeResult, ConsumeStatus, MessageListener, PushConsumer,

@@ -126,6 +126,11 @@ pub(crate) fn retry_topic(group: &str) -> Arc<str> {
     format!("{RETRY_PREFIX}{group}").into()
 }
 
+/// Whether it is the retry topic of a group.
+pub(crate) fn is_retry_topic(topic: &str) -> bool {
+    topic.starts_with(RETRY_PREFIX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,6 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
+mod allocations;
 mod bodies;
 mod capture;
 mod headers;
