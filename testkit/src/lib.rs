@@ -37,7 +37,7 @@
 //! Routes, topics and their creation by the first message, sending, pulling with tags and long polling, committed offsets, groups
 //! with notices to their members, messages sent back, delay levels, dead letters, and what Apache's `mqadmin` asks for topics,
 //! groups and progress; batches; messages that are due at a given time, and taking them back; transactions, with questions to their
-//! producers. SQL92 and POP are refused, each with a code that says so.
+//! producers; requests and replies. SQL92 and POP are refused, each with a code that says so.
 //!
 //! # What goes wrong
 //!
@@ -85,6 +85,7 @@
 //! | connections of a node | 10,000 |
 //! | bytes waiting for a peer that does not read | 8 MiB, then its requests wait; 64 MiB or a minute, then its connection is closed |
 //! | held pulls of a broker | 100,000; one more is answered at once |
+//! | replies on their way to who asked | 100,000; one more is refused as busy |
 //! | topics, groups | 100,000 each |
 //! | queues of a topic | 16,384 |
 //! | journal of a cluster | 100,000 entries ([`ClusterBuilder::journal`]), 64 MiB; the oldest go, and are counted |

@@ -17,9 +17,9 @@ use tokio::io::AsyncWriteExt;
 
 /// What each node answers; everything else it must not.
 const NAME_SERVER: [i32; 9] = [100, 101, 102, 103, 104, 105, 106, 206, 216];
-const BROKER: [i32; 31] = [
+const BROKER: [i32; 33] = [
     10, 11, 14, 15, 17, 21, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 200, 201, 202, 203, 204,
-    207, 208, 215, 300, 310, 320, 351, 352, 370,
+    207, 208, 215, 300, 310, 320, 324, 325, 351, 352, 370,
 ];
 
 #[tokio::test]

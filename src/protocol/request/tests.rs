@@ -9,10 +9,12 @@ use super::create_topic::CreateTopic;
 use super::delete_topic::{DeleteTopicInBroker, DeleteTopicInNameServer};
 use super::end_transaction::EndTransaction;
 use super::kv_config::{DeleteKvConfig, GetKvConfig, PutKvConfig};
+use super::push_reply::PushReply;
 use super::recall_message::RecallMessage;
 use super::send_batch::SendBatch;
 use super::send_message::SendMessage;
 use super::send_message_v1::SendMessageV1;
+use super::send_reply::{SendReply, SendReplyV1};
 use super::subscription_group::{DeleteGroup, GetGroup};
 use super::topic_configs::GetTopicConfig;
 use super::topic_consumers::GetTopicConsumers;
@@ -119,6 +121,24 @@ fn headers_come_back_as_they_were() {
             attributes: Some("+a=b".into()),
             broker_name: bname(),
         },
+        PushReply {
+            producer_group: "g".into(),
+            topic: "t".into(),
+            default_topic: "d".into(),
+            default_topic_queue_nums: 1,
+            queue_id: 2,
+            sys_flag: 3,
+            born_timestamp: 4,
+            flag: 5,
+            properties: Some("k\u{1}v\u{2}".into()),
+            reconsume_times: Some(6),
+            unit_mode: Some(true),
+            born_host: "10.0.0.1:1".into(),
+            store_host: "10.0.0.2:10911".into(),
+            store_timestamp: 7,
+        },
+        SendReply(SendMessage::from(long())),
+        SendReplyV1(long()),
         long(),
         SendMessage::from(long()),
     }

@@ -20,6 +20,9 @@ pub(crate) struct Groups {
     configs: HashMap<Box<str>, GroupConfig>,
     consumers: HashMap<Box<str>, ConsumerGroup>,
     producers: HashMap<Box<str>, BTreeMap<u64, Member>>,
+    /// Where replies to a client go. As with Apache RocketMQ only a producer's first heartbeat on a connection says so, and with the
+    /// first of its groups that leaves there is no way any more.
+    clients: HashMap<Box<str>, Arc<Peer>>,
     /// The last fingerprint of each group's subscriptions; 0 from clients that do not give one.
     fingerprints: HashMap<Box<str>, i32>,
 }
@@ -175,13 +178,29 @@ impl Groups {
         joined || resubscribed
     }
 
+    /// The connection on which a client's producers live.
+    pub(crate) fn client(&self, id: &str) -> Option<&Arc<Peer>> {
+        self.clients.get(id)
+    }
+
     /// Takes a member's word on its producer group.
     pub(crate) fn register_producer(&mut self, member: Member, group: &str) {
+        let (id, peer) = (Box::from(&*member.client_id), Arc::clone(&member.peer));
         if let Some(members) = self.producers.get_mut(group) {
-            members.insert(member.peer.id, member);
+            let before = members.insert(member.peer.id, member);
+            if before
+                .as_ref()
+                .is_none_or(|before| *before.client_id != *id)
+            {
+                if let Some(before) = before {
+                    self.clients.remove(&*before.client_id);
+                }
+                self.clients.insert(id, peer);
+            }
         } else if self.producers.len() < MAX_GROUPS && names::check_group(group).is_ok() {
             self.producers
                 .insert(group.into(), BTreeMap::from([(member.peer.id, member)]));
+            self.clients.insert(id, peer);
         }
     }
 
@@ -204,7 +223,9 @@ impl Groups {
     /// Takes a connection out of a producer group.
     pub(crate) fn unregister_producer(&mut self, group: &str, connection: u64) {
         if let Some(members) = self.producers.get_mut(group) {
-            members.remove(&connection);
+            if let Some(member) = members.remove(&connection) {
+                self.clients.remove(&*member.client_id);
+            }
             if members.is_empty() {
                 self.producers.remove(group);
             }
@@ -213,8 +234,11 @@ impl Groups {
 
     /// Takes a connection out of every group; the consumer groups that it was in and that still have members.
     pub(crate) fn remove(&mut self, connection: u64) -> Vec<Box<str>> {
+        let clients = &mut self.clients;
         self.producers.retain(|_, members| {
-            members.remove(&connection);
+            if let Some(member) = members.remove(&connection) {
+                clients.remove(&*member.client_id);
+            }
             !members.is_empty()
         });
         let mut left = Vec::new();

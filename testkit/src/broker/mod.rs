@@ -14,6 +14,7 @@ pub(crate) mod names;
 pub(crate) mod node;
 mod offsets;
 mod registrar;
+mod relays;
 mod schedule;
 mod store;
 mod timed;
@@ -28,6 +29,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use rocketmq_sdk::protocol::command::Command;
 use rocketmq_sdk::protocol::message::UniqueIdGenerator;
 use rocketmq_sdk::protocol::request::register_broker::TopicConfig;
 use tokio::sync::{Notify, watch};
@@ -42,6 +44,7 @@ use held::{HeldPulls, HoldId};
 use membership::Heartbeats;
 use offsets::Offsets;
 use registrar::Unregistered;
+use relays::{RelayKey, Relays};
 use store::{QueueKey, Store};
 use timed::Recalled;
 use timers::Timers;
@@ -119,6 +122,7 @@ pub(crate) struct Broker {
     timers: Timers<Event>,
     recalled: Recalled,
     transactions: Transactions,
+    relays: Relays,
     /// Answers that wait until the name servers know the topics that they are about.
     unregistered: Unregistered,
     unique_ids: UniqueIdGenerator,
@@ -137,6 +141,8 @@ enum Event {
     Time(QueueKey, i64),
     /// Half messages may have to be asked about.
     CheckTransactions,
+    /// A client has taken too long to take a reply.
+    EndRelay(RelayKey),
     /// A connection's members may have expired.
     CheckMember(u64),
 }
@@ -162,6 +168,7 @@ impl SharedBroker {
             timers: Timers::default(),
             recalled: Recalled::default(),
             transactions: Transactions::default(),
+            relays: Relays::default(),
             unregistered: Unregistered::new(config.name_servers.len()),
             // Ids must differ between the brokers of a process, and between its runs.
             unique_ids: UniqueIdGenerator::new(
@@ -290,8 +297,17 @@ impl Serve for SharedBroker {
         });
     }
 
+    fn answered(&self, peer: &Peer, answer: &Command) {
+        let key = RelayKey {
+            connection: peer.id,
+            opaque: answer.head.opaque,
+        };
+        self.with(|broker| broker.relayed(key, answer.response_code()));
+    }
+
     fn closed(&self, peer: &Peer) {
         self.with(|broker| {
+            broker.end_relays_to(peer.id);
             broker.held.remove_peer(peer.id, &mut broker.timers);
             broker.unregistered.remove_peer(peer.id);
             broker.leave_all(peer.id);
@@ -308,6 +324,7 @@ impl Broker {
                 Event::Delay(queue, offset) => self.delay_is_over(queue, offset),
                 Event::Time(queue, offset) => self.time_is_up(queue, offset),
                 Event::CheckTransactions => self.check_transactions(),
+                Event::EndRelay(key) => self.end_relay(key),
                 Event::CheckMember(connection) => self.check_member(connection),
             }
         }

@@ -173,6 +173,7 @@ impl<S: Stream> Connection<S> {
         let tap = &self.peer.tap;
         if command.head.is_response() {
             tap.callback_answer(&self.peer.origin, &command, size);
+            self.service.answered(&self.peer, &command);
             return true;
         }
         match tap.admit(&self.peer, command, size) {

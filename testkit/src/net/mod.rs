@@ -34,6 +34,11 @@ pub(crate) trait Serve: Send + Sync + 'static {
     /// peer.
     fn serve(&self, peer: &Arc<Peer>, requests: &[Incoming], out: &mut Outgoing);
 
+    /// Takes what a peer answered to a request of ours.
+    fn answered(&self, peer: &Peer, answer: &Command) {
+        let _ = (peer, answer);
+    }
+
     /// Forgets a peer whose connection has ended. Nothing of it is served after that.
     fn closed(&self, peer: &Peer);
 }

@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use rocketmq_sdk::protocol::code::RequestCode;
 use rocketmq_sdk::protocol::command::{Head, Language, Serialization};
+use rocketmq_sdk::protocol::fields::Header;
 use rocketmq_sdk::protocol::frame;
 use rocketmq_sdk::protocol::request::Request;
 use tokio::sync::Notify;
@@ -76,7 +77,22 @@ impl Peer {
     /// Sends a request that wants no answer.
     pub(crate) fn send_oneway<'a, R: Request<'a>>(self: &Arc<Self>, header: &R, body: &Bytes) {
         let opaque = self.next_opaque.fetch_add(1, Ordering::Relaxed);
-        let head = as_java(Head::request(R::CODE, opaque).oneway());
+        self.send(Head::request(R::CODE, opaque).oneway(), header, body);
+    }
+
+    /// Sends a request that wants an answer; its opaque.
+    pub(crate) fn send_request<'a, R: Request<'a>>(
+        self: &Arc<Self>,
+        header: &R,
+        body: &Bytes,
+    ) -> i32 {
+        let opaque = self.next_opaque.fetch_add(1, Ordering::Relaxed);
+        self.send(Head::request(R::CODE, opaque), header, body);
+        opaque
+    }
+
+    fn send<'a>(self: &Arc<Self>, head: Head, header: &impl Header<'a>, body: &Bytes) {
+        let head = as_java(head);
         let mut frame = BytesMut::new();
         let size = body.len();
         let encoded =

@@ -15,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use rocketmq_sdk::environment::ByteStream;
 use rocketmq_sdk::protocol::code::{RequestCode, ResponseCode};
 use rocketmq_sdk::protocol::command::{Command, Head, Serialization};
-use rocketmq_sdk::protocol::fields::Header;
+use rocketmq_sdk::protocol::fields::{Header, NoFields};
 use rocketmq_sdk::protocol::frame;
 use rocketmq_sdk::protocol::message::{StoredMessage, StoredMessages};
 use rocketmq_sdk::protocol::request::Request;
@@ -153,6 +153,12 @@ impl Client {
     pub async fn request(&mut self, code: RequestCode) -> Command {
         self.expect(|command| !command.head.is_response() && command.request_code() == code)
             .await
+    }
+
+    /// Answers a request of the broker.
+    pub async fn respond(&mut self, request: &Command, code: ResponseCode) {
+        let head = Head::response(code, request.head.opaque);
+        self.send_head(&head, &NoFields, b"").await;
     }
 
     /// Whether nothing has come that was not waited for, as far as the broker has written it: it answers in order.

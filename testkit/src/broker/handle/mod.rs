@@ -15,6 +15,7 @@ mod runtime_info;
 mod send_back;
 mod send_batch;
 mod send_message;
+mod send_reply;
 mod subscription_group;
 mod topic_configs;
 mod topic_consumers;
@@ -43,6 +44,8 @@ pub(super) fn handle(broker: &mut Broker, call: &mut Call<'_>) -> Result<(), Ref
         RequestCode::GET_MAX_OFFSET => queue_offset::max(broker, call),
         RequestCode::GET_MIN_OFFSET => queue_offset::min(broker, call),
         RequestCode::GET_EARLIEST_MSG_STORETIME => queue_offset::earliest(broker, call),
+        RequestCode::SEND_REPLY_MESSAGE => send_reply::long(broker, call),
+        RequestCode::SEND_REPLY_MESSAGE_V2 => send_reply::short(broker, call),
         RequestCode::END_TRANSACTION => end_transaction::handle(broker, call),
         RequestCode::RECALL_MESSAGE => recall_message::handle(broker, call),
         RequestCode::VIEW_MESSAGE_BY_ID => view_message::handle(broker, call),
