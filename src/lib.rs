@@ -23,9 +23,9 @@ pub use error::{Delivery, Error, ErrorKind, Result};
 pub use message::{Message, MessageBuilder, MessageExt, MessageQueue};
 pub use producer::{
     BatchFuture, Compression, DefaultProducer, DefaultProducerBuilder, FaultTolerance, HalfMessage,
-    Intercepted, OutgoingMessage, ProducerReport, Receipt, SendFuture, SendInterceptor, SendResult,
-    SendStatus, SplitBatchFuture, TransactionProducer, TransactionProducerBuilder,
-    TransactionResolution, TransactionSendResult, TransactionState,
+    Intercepted, OutgoingMessage, ProducerReport, Receipt, RequestFuture, SendFuture,
+    SendInterceptor, SendResult, SendStatus, SplitBatchFuture, TransactionProducer,
+    TransactionProducerBuilder, TransactionResolution, TransactionSendResult, TransactionState,
 };
 pub use protocol::code::ResponseCode;
 pub use protocol::command::Serialization;

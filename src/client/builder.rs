@@ -164,6 +164,7 @@ impl Inner {
             budget: Budget::new(config.max_buffered_bytes),
             registry: Registry::default(),
             heartbeats: Heartbeats::default(),
+            replies: Arc::default(),
             tasks,
             shutdown: parts.shutdown,
             config,

@@ -24,6 +24,10 @@ impl Inner {
     /// Tells every broker of the members' topics which groups live here.
     pub(super) async fn heartbeat(&self) {
         let _round = self.heartbeats.round.lock().await;
+        self.tell_brokers().await;
+    }
+
+    async fn tell_brokers(&self) {
         let Some(body) = self.heartbeat_body() else {
             return;
         };
@@ -57,6 +61,14 @@ impl Inner {
         // First, so that it is done also when there is no time for the rest.
         self.registry.remove(kind, group);
         let _round = self.heartbeats.round.lock().await;
+        self.leave(kind, group, deadline).await;
+        if kind == MemberKind::Producer && self.replies.are_used() {
+            self.come_back(deadline).await;
+        }
+    }
+
+    /// Tells the brokers that a member is gone.
+    async fn leave(&self, kind: MemberKind, group: &str, deadline: Instant) {
         let named = |wanted| (kind == wanted).then(|| group.into());
         let header = &UnregisterClient {
             client_id: (&*self.id).into(),
@@ -74,6 +86,20 @@ impl Inner {
             }
         }))
         .await;
+    }
+
+    /// Has the brokers find this client again when they have a reply for it. When one of its producers leaves they forget where it is,
+    /// and they learn it only from a group that is new to them (4.9 and 5.4): so another one leaves, too, and comes back.
+    async fn come_back(&self, deadline: Instant) {
+        let members = self.registry.all();
+        let mut producers = members
+            .iter()
+            .filter(|member| member.kind() == MemberKind::Producer);
+        if let Some(producer) = producers.next() {
+            self.leave(MemberKind::Producer, producer.group(), deadline)
+                .await;
+            self.tell_brokers().await;
+        }
     }
 
     fn heartbeat_body(&self) -> Option<Bytes> {

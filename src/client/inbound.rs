@@ -79,6 +79,10 @@ impl Inner {
             }
             return;
         }
+        if command.request_code() == RequestCode::PUSH_REPLY_MESSAGE_TO_CLIENT {
+            self.take_reply(from, command);
+            return;
+        }
         if self
             .registry
             .all()
@@ -94,6 +98,23 @@ impl Inner {
             ResponseCode::REQUEST_CODE_NOT_SUPPORTED,
             &remark,
         );
+    }
+
+    /// Takes a reply. The broker hears that it arrived, whether anybody waits for it or not.
+    fn take_reply(&self, from: &Connection, command: &Command) {
+        let broker_name = self.routes.broker_at(from.addr()).unwrap_or_default();
+        let taken = self.replies.take(command, &broker_name, self.now_millis());
+        let answered = match taken {
+            Ok(()) => from.respond(command, ResponseCode::SUCCESS, None, &Bytes::new()),
+            Err(error) => {
+                debug!(%error, addr = %from.addr(), "a reply that cannot be read");
+                let remark = Some("process reply message fail");
+                from.respond(command, ResponseCode::SYSTEM_ERROR, remark, &Bytes::new())
+            }
+        };
+        if let Err(error) = answered {
+            debug!(%error, addr = %from.addr(), "cannot answer a request");
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod heartbeat;
 mod inbound;
 pub(crate) mod names;
 mod registry;
+mod replies;
 mod rpc;
 mod tasks;
 
@@ -30,7 +31,8 @@ use crate::route::{NameServers, Route, Routes};
 pub(crate) use budget::{Allowance, Budget, Reservation};
 pub use builder::ClientBuilder;
 pub(crate) use registry::{Member, MemberKind, Registration};
-pub(crate) use rpc::{PullStatus, Rpc};
+pub(crate) use replies::Replies;
+pub(crate) use rpc::{Carries, PullStatus, Rpc};
 
 /// A client of one RocketMQ cluster: what several producers and consumers share.
 ///
@@ -68,6 +70,7 @@ struct Inner {
     budget: Arc<Budget>,
     registry: registry::Registry,
     heartbeats: heartbeat::Heartbeats,
+    replies: Arc<Replies>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -118,6 +121,11 @@ impl Client {
 
     pub(crate) fn rpc(&self) -> &Rpc {
         &self.inner.rpc
+    }
+
+    /// Who waits for which reply.
+    pub(crate) fn replies(&self) -> &Arc<Replies> {
+        &self.inner.replies
     }
 
     /// A new consumer's access to the bytes that this client may hold.
@@ -207,6 +215,7 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
             .field("id", &self.inner.id)
+            .field("replies", &self.inner.replies)
             .finish_non_exhaustive()
     }
 }

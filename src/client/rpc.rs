@@ -26,6 +26,7 @@ use crate::protocol::request::recall_message::RecallMessage;
 use crate::protocol::request::send_back::SendBack;
 use crate::protocol::request::send_batch::SendBatch;
 use crate::protocol::request::send_message::SendMessage;
+use crate::protocol::request::send_reply::SendReply;
 use crate::protocol::request::unregister_client::UnregisterClient;
 use crate::transport::{Call, CallError, Connection, Pool};
 
@@ -33,6 +34,15 @@ use crate::transport::{Call, CallError, Connection, Pool};
 #[derive(Debug, Clone)]
 pub(crate) struct Rpc {
     pool: Arc<Pool>,
+}
+
+/// What the body of a send is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Carries {
+    Message,
+    Batch,
+    /// For the client that asked.
+    Reply,
 }
 
 /// What a pull found.
@@ -65,13 +75,14 @@ impl Rpc {
     pub(crate) fn begin_send(
         &self,
         addr: &str,
+        carries: Carries,
         header: &SendMessage<'_>,
         body: &Bytes,
         deadline: Instant,
     ) -> Result<Option<Call>, CallError> {
         self.pool
             .ready(addr)
-            .map(|connection| put_send(&connection, header, body, deadline))
+            .map(|connection| carries.call(&connection, header, body, deadline))
             .transpose()
     }
 
@@ -79,12 +90,13 @@ impl Rpc {
     pub(crate) async fn send(
         &self,
         addr: &Arc<str>,
+        carries: Carries,
         header: &SendMessage<'_>,
         body: &Bytes,
         deadline: Instant,
     ) -> Result<Call, CallError> {
         self.with_connection(addr, deadline, |connection| {
-            put_send(connection, header, body, deadline)
+            carries.call(connection, header, body, deadline)
         })
         .await
     }
@@ -93,13 +105,14 @@ impl Rpc {
     pub(crate) async fn send_oneway(
         &self,
         addr: &Arc<str>,
+        carries: Carries,
         header: &SendMessage<'_>,
         body: &Bytes,
         deadline: Instant,
     ) -> Result<()> {
         let started = self
             .with_connection(addr, deadline, |connection| {
-                connection.oneway(header, None, body)
+                carries.oneway(connection, header, body)
             })
             .await;
         started.map_err(|error| error.into_error("send oneway", addr))
@@ -363,17 +376,33 @@ impl Rpc {
     }
 }
 
-/// A single message and a batch differ in the request's code.
-fn put_send(
-    connection: &Connection,
-    header: &SendMessage<'_>,
-    body: &Bytes,
-    deadline: Instant,
-) -> Result<Call, CallError> {
-    if header.batch == Some(true) {
-        connection.call(&SendBatch(header.clone()), body, deadline)
-    } else {
-        connection.call(header, body, deadline)
+impl Carries {
+    /// Puts the request on a connection, under the code of what it carries.
+    fn call(
+        self,
+        connection: &Connection,
+        header: &SendMessage<'_>,
+        body: &Bytes,
+        deadline: Instant,
+    ) -> Result<Call, CallError> {
+        match self {
+            Self::Message => connection.call(header, body, deadline),
+            Self::Batch => connection.call(&SendBatch(header.clone()), body, deadline),
+            Self::Reply => connection.call(&SendReply(header.clone()), body, deadline),
+        }
+    }
+
+    fn oneway(
+        self,
+        connection: &Connection,
+        header: &SendMessage<'_>,
+        body: &Bytes,
+    ) -> Result<(), CallError> {
+        match self {
+            Self::Message => connection.oneway(header, None, body),
+            Self::Batch => connection.oneway(&SendBatch(header.clone()), None, body),
+            Self::Reply => connection.oneway(&SendReply(header.clone()), None, body),
+        }
     }
 }
 

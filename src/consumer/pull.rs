@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::client::{Client, PullStatus};
 use crate::consumer::subscription::Subscription;
 use crate::error::{Error, ErrorKind, Result};
-use crate::message::{MessageExt, MessageQueue};
+use crate::message::{MAX_INFLATED, MessageExt, MessageQueue};
 use crate::protocol::DecodeError;
 use crate::protocol::message::property_names::TAGS;
 use crate::protocol::message::{StoredMessage, StoredMessages};
@@ -25,9 +25,6 @@ pub(crate) const MAX_BYTES: usize = 256 * 1024;
 
 /// More messages than this are not taken out of one answer; the rest is pulled again.
 const MAX_MESSAGES: usize = 4096;
-
-/// To how many bytes a body may inflate: four times what brokers take.
-pub(crate) const MAX_INFLATED: usize = 16 * 1024 * 1024;
 
 /// What the pulls of one consumer have in common.
 #[derive(Debug, Clone)]

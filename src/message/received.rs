@@ -15,6 +15,9 @@ use crate::protocol::message::{
 /// What the names of retry topics begin with.
 const RETRY_PREFIX: &[u8] = b"%RETRY%";
 
+/// To how many bytes a body may inflate: four times what brokers take.
+pub(crate) const MAX_INFLATED: usize = 16 * 1024 * 1024;
+
 /// A received message.
 ///
 /// It shares the buffer of the pull that brought it, which may be some hundred KiB: [`detach`](Self::detach) a message that is
@@ -152,6 +155,17 @@ impl MessageExt {
             };
             id.to_string().into()
         })
+    }
+
+    /// Whether its sender waits for a [reply](crate::Message::reply_to).
+    pub fn is_request(&self) -> bool {
+        [
+            names::CORRELATION_ID,
+            names::REPLY_TO_CLIENT,
+            names::CLUSTER,
+        ]
+        .iter()
+        .all(|name| self.property(name).is_some())
     }
 
     /// How often its delivery to this group has failed.

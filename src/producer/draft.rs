@@ -42,7 +42,7 @@ impl Draft {
         let settings = &self.shared.settings;
         match self.kind {
             Kind::Batch(_) => None,
-            Kind::Message | Kind::Half => settings
+            Kind::Message | Kind::Half | Kind::Reply => settings
                 .interceptors
                 .before(&settings.group, &mut self.message),
         }
@@ -54,7 +54,7 @@ impl Draft {
         let load = Load {
             messages: match self.kind {
                 Kind::Batch(count) => count,
-                Kind::Message | Kind::Half => 1,
+                Kind::Message | Kind::Half | Kind::Reply => 1,
             },
             bytes: message.body().len() + message.raw_properties().len(),
         };

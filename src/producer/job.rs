@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 
+use crate::client::Carries;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::message::{Message, MessageQueue};
 use crate::producer::admission::Ticket;
@@ -28,8 +29,20 @@ pub(super) enum Kind {
     Message,
     /// A message that is kept back until its transaction has ended.
     Half,
+    /// A reply to a request.
+    Reply,
     /// A batch of so many messages, as one: it is never compressed, and each of its messages has an id already.
     Batch(usize),
+}
+
+impl Kind {
+    pub(super) const fn carries(self) -> Carries {
+        match self {
+            Self::Message | Self::Half => Carries::Message,
+            Self::Reply => Carries::Reply,
+            Self::Batch(_) => Carries::Batch,
+        }
+    }
 }
 
 /// A message that is being sent.
@@ -37,7 +50,7 @@ pub(super) struct Job {
     pub(super) shared: Arc<Shared>,
     pub(super) budget: Budget,
     message: Message,
-    kind: Kind,
+    pub(super) kind: Kind,
     sys_flag: SysFlag,
     born_timestamp: i64,
     /// Whether it was tried to make the body smaller.
@@ -92,7 +105,7 @@ impl Job {
         }
         let transaction = match kind {
             Kind::Half => TransactionType::Prepared,
-            Kind::Message | Kind::Batch(_) => TransactionType::None,
+            Kind::Message | Kind::Reply | Kind::Batch(_) => TransactionType::None,
         };
         Self {
             shared,

@@ -33,11 +33,9 @@ impl Membership {
         }
     }
 
-    /// Keeps a topic's route fresh from now on.
-    pub(super) fn watch(&self, topic: &Arc<str>) {
-        if !self.topics.read().contains(topic) {
-            self.topics.write().insert(Arc::clone(topic));
-        }
+    /// Keeps a topic's route fresh from now on. False if it is kept fresh already.
+    pub(super) fn watch(&self, topic: &Arc<str>) -> bool {
+        !self.topics.read().contains(topic) && self.topics.write().insert(Arc::clone(topic))
     }
 }
 

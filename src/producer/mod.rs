@@ -6,7 +6,8 @@
 //! A send by file: [`draft`] checks it, [`send`] writes it where nothing has to be waited for, [`select`] picks the queue, [`job`]
 //! says what is written and what the answer means; [`rest`] does the waiting and the trying again that [`verdict`] and [`retry`]
 //! decide. [`driver`] sees through what was handed over. [`admission`] and [`room`] bound what is in flight; [`faults`] leaves brokers
-//! alone; [`interceptor`] tells the application. [`recall`] takes a message back; [`transaction`] makes a delivery depend on what the application does.
+//! alone; [`interceptor`] tells the application. [`recall`] takes a message back; [`transaction`] makes a delivery depend on what the
+//! application does; [`request`] waits for a reply.
 
 mod admission;
 mod batch;
@@ -20,6 +21,7 @@ mod job;
 mod membership;
 mod queues;
 mod recall;
+mod request;
 mod rest;
 mod result;
 mod retry;
@@ -61,6 +63,7 @@ pub use compression::Compression;
 pub use driver::Receipt;
 pub use faults::FaultTolerance;
 pub use interceptor::{Intercepted, OutgoingMessage, SendInterceptor};
+pub use request::RequestFuture;
 pub use result::{SendResult, SendStatus};
 pub use send::SendFuture;
 pub use transaction::{

@@ -1,5 +1,6 @@
 //! The queues that a message may go to: those of its topic, or those that the topic will have once a broker has made it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -33,6 +34,17 @@ impl Queues {
     /// The address of a broker's master.
     pub(super) fn master(&self, broker_name: &str) -> Option<&Arc<str>> {
         self.route.master(broker_name)
+    }
+
+    /// A queue of this broker.
+    pub(super) fn of_broker(&self, broker_name: &str) -> Option<&MessageQueue> {
+        let mut queues = self.list().iter();
+        queues.find(|queue| *queue.broker_name == *broker_name)
+    }
+
+    /// The clusters that their brokers are in.
+    pub(super) fn clusters(&self) -> BTreeSet<&str> {
+        self.route.clusters()
     }
 
     /// See [`Route::next_turn`].

@@ -275,11 +275,13 @@ impl Job {
     ) -> Result<Attempt, (MessageQueue, Verdict, Error)> {
         let began = Instant::now();
         let (header, body) = (self.header(&queue), self.message().body());
-        let sending = self
-            .shared
-            .client
-            .rpc()
-            .send(addr, &header, body, self.budget.deadline());
+        let sending = self.shared.client.rpc().send(
+            addr,
+            self.kind.carries(),
+            &header,
+            body,
+            self.budget.deadline(),
+        );
         // The connection may take no longer than the attempt; the answer may.
         let sent = timeout_at(patience, sending).await;
         match sent.unwrap_or(Err(CallError::TimedOut(Delivery::No))) {

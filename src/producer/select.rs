@@ -42,7 +42,8 @@ impl Avoid {
         queues.iter().any(|queue| self.allows(&queue.broker_name))
     }
 
-    fn allows(&self, broker: &Arc<str>) -> bool {
+    /// Whether a broker could take the message.
+    pub(super) fn allows(&self, broker: &Arc<str>) -> bool {
         !self.failed.contains(broker) && !self.silent.contains(broker)
     }
 }

@@ -73,13 +73,17 @@ struct Sent {
 }
 
 impl SendFuture {
-    pub(super) const fn new(shared: Arc<Shared>, message: Message) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, message: Message) -> Self {
+        let (kind, target) = match message.reply_through() {
+            None => (Kind::Message, Target::Any),
+            Some(broker_name) => (Kind::Reply, Target::Rather(Arc::clone(broker_name))),
+        };
         Self {
             state: State::New(Draft {
                 shared,
                 message,
-                kind: Kind::Message,
-                target: Target::Any,
+                kind,
+                target,
                 timeout: None,
                 admission: None,
             }),
@@ -223,7 +227,7 @@ impl SendFuture {
         let sent = shared
             .client
             .rpc()
-            .send_oneway(addr, &header, body, deadline)
+            .send_oneway(addr, job.kind.carries(), &header, body, deadline)
             .await;
         sent.map_err(described)
     }
@@ -235,6 +239,19 @@ impl SendFuture {
             State::Refused(error) => error.topic().unwrap_or_default().into(),
             _ => Arc::from(""),
         }
+    }
+
+    /// How long it may take, where that was set.
+    pub(super) const fn own_timeout(&self) -> Option<Duration> {
+        match &self.state {
+            State::New(draft) => draft.timeout,
+            _ => None,
+        }
+    }
+
+    /// Changes the message before anything is done with it.
+    pub(super) fn change(self, change: impl FnOnce(&mut Message)) -> Self {
+        self.with(|draft| change(&mut draft.message))
     }
 
     /// Whether anything may have been sent.
@@ -309,10 +326,13 @@ impl Draft {
         };
         let begun = {
             let (header, body) = (job.header(&queue), job.message().body());
-            job.shared
-                .client
-                .rpc()
-                .begin_send(addr, &header, body, job.budget.deadline())
+            job.shared.client.rpc().begin_send(
+                addr,
+                job.kind.carries(),
+                &header,
+                body,
+                job.budget.deadline(),
+            )
         };
         let call = match begun {
             Ok(Some(call)) => call,

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::{Message, MessageQueue};
@@ -19,6 +20,8 @@ pub(super) type Selector = Box<dyn FnOnce(&[MessageQueue], &Message) -> usize + 
 pub(super) enum Target {
     /// To any queue.
     Any,
+    /// To any queue, to one of this broker if that has not failed.
+    Rather(Arc<str>),
     /// To this one. Also what a selector becomes when it has chosen.
     Queue(MessageQueue),
     /// To the one that its sharding key, of this Java hash, chooses or has chosen.
@@ -41,7 +44,7 @@ impl Target {
 
     /// Whether another attempt may go to another queue.
     pub(super) const fn may_move(&self) -> bool {
-        matches!(self, Self::Any)
+        matches!(self, Self::Any | Self::Rather(_))
     }
 
     /// Lets a key choose again when its queue is not there any more: that is where later messages with this key will go.
@@ -59,9 +62,16 @@ impl Target {
         avoid: &Avoid,
         faults: Option<&Faults>,
     ) -> Result<MessageQueue> {
+        if let Self::Rather(broker_name) = self
+            && avoid.allows(broker_name)
+            && let Some(queue) = queues.of_broker(broker_name)
+        {
+            return Ok(queue.clone());
+        }
         let list = queues.choices();
         let index = match mem::replace(self, Self::Any) {
-            Self::Any => {
+            any @ (Self::Any | Self::Rather(_)) => {
+                *self = any;
                 let list = queues.list();
                 let turn = queues.next_turn();
                 let next = match faults {

@@ -8,6 +8,7 @@ mod faults;
 mod handing_over;
 mod intercepting;
 mod recalling;
+mod requesting;
 mod retrying;
 mod sending;
 mod transacting;

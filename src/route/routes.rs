@@ -114,6 +114,15 @@ impl Routes {
         addrs
     }
 
+    /// The name of the broker at an address, if it is known.
+    pub(crate) fn broker_at(&self, addr: &str) -> Option<Arc<str>> {
+        let known = self.known.read();
+        known
+            .values()
+            .find_map(|known| known.route.broker_at(addr))
+            .cloned()
+    }
+
     /// Forgets every route but those of these topics, which are sorted.
     pub(crate) fn retain(&self, topics: &[Arc<str>]) {
         let mut known = self.known.write();

@@ -1,6 +1,6 @@
 //! One topic's route: an immutable picture of its queues and brokers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -127,6 +127,19 @@ impl Route {
         let all = self.brokers.values().flat_map(BTreeMap::iter);
         all.filter(move |(id, _)| !masters || **id == Self::MASTER)
             .map(|(_, addr)| addr)
+    }
+
+    /// The name of the broker at an address.
+    pub(super) fn broker_at(&self, addr: &str) -> Option<&Arc<str>> {
+        let mut brokers = self.brokers.iter();
+        let found = brokers.find(|(_, addrs)| addrs.values().any(|known| **known == *addr));
+        found.map(|(name, _)| name)
+    }
+
+    /// The clusters that its brokers are in.
+    pub(crate) fn clusters(&self) -> BTreeSet<&str> {
+        let brokers = self.body.broker_datas.iter();
+        brokers.map(|broker| broker.cluster.as_str()).collect()
     }
 
     /// Whether the name server said the same as for `body`.

@@ -18,6 +18,7 @@ mod messages;
 mod offsets;
 mod producers;
 mod received;
+mod requesting;
 mod routing;
 mod sending;
 mod sharing;

@@ -19,12 +19,11 @@ use tracing::{debug, error, warn};
 
 use crate::consumer::assigned::{Assigned, Taken};
 use crate::consumer::group::{Group, Sink};
-use crate::consumer::pull::MAX_INFLATED;
 use crate::consumer::push::dispatch::{Dispatch, Place};
 use crate::consumer::push::listener::{ConsumeContext, MessageListener};
 use crate::consumer::push::result::ConsumeResult;
 use crate::consumer::push::retry::{Batch, RETRY_HERE};
-use crate::message::MessageExt;
+use crate::message::{MAX_INFLATED, MessageExt};
 use crate::protocol::DecodeError;
 
 /// How listeners are run.

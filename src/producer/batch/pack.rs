@@ -43,6 +43,9 @@ pub(super) fn check(messages: &[Message], max_size: usize) -> Result<()> {
         {
             return refused(at, message, format!("has the property {name}"));
         }
+        if message.reply_through().is_some() {
+            return refused(at, message, "is a reply".to_owned());
+        }
         if message.topic().starts_with(RETRY_PREFIX) {
             return refused(at, message, "goes to a retry topic".to_owned());
         }

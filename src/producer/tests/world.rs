@@ -18,7 +18,7 @@ use crate::environment::{ByteStream, Environment};
 use crate::producer::{DefaultProducer, DefaultProducerBuilder};
 use crate::protocol::code::{RequestCode, ResponseCode};
 use crate::protocol::command::{Command, Head, Serialization};
-use crate::protocol::fields::NoFields;
+use crate::protocol::fields::{Header, NoFields};
 use crate::protocol::frame;
 use crate::protocol::message::{BatchMessages, properties};
 use crate::protocol::request::Request;
@@ -26,6 +26,7 @@ use crate::protocol::request::queue_offset::QueueOffsetResponse;
 use crate::protocol::request::route::{BrokerData, GetRoute, QueueData, RouteBody};
 use crate::protocol::request::send_batch::SendBatch;
 use crate::protocol::request::send_message::{SendMessage, SendMessageResponse};
+use crate::protocol::request::send_reply::SendReply;
 
 pub(super) const NAME_SERVER: &str = "ns:9876";
 
@@ -80,6 +81,8 @@ pub(super) struct World {
     open: Mutex<Vec<(String, mpsc::UnboundedSender<BytesMut>)>>,
     /// A broker is gone.
     hung_up: Notify,
+    /// What clients answered to requests of brokers.
+    answered: Mutex<Vec<Command>>,
 }
 
 impl World {
@@ -175,8 +178,13 @@ impl World {
         self.sent().into_iter().map(|asked| asked.addr).collect()
     }
 
+    /// What clients answered to requests of brokers.
+    pub(super) fn answered(&self) -> Vec<Command> {
+        self.answered.lock().clone()
+    }
+
     /// Sends a request of a broker to the client that is connected to it.
-    pub(super) fn tell<'a, R: Request<'a>>(&self, name: &str, head: Head, header: &R, body: &[u8]) {
+    pub(super) fn tell<'a>(&self, name: &str, head: Head, header: &impl Header<'a>, body: &[u8]) {
         let mut out = BytesMut::new();
         frame::encode_head(
             &mut out,
@@ -255,7 +263,8 @@ impl World {
                 ..Answer::at_once(ResponseCode::SUCCESS, Bytes::new())
             };
         }
-        if ![SendMessage::CODE, SendBatch::CODE].contains(&command.request_code()) {
+        if ![SendMessage::CODE, SendBatch::CODE, SendReply::CODE].contains(&command.request_code())
+        {
             return Answer::at_once(ResponseCode::SUCCESS, Bytes::new());
         }
         let broker = self.brokers.lock().get(addr).cloned();
@@ -413,6 +422,10 @@ async fn serve(
     let mut buffer = BytesMut::new();
     loop {
         while let Some(command) = frame::decode(&mut buffer).unwrap() {
+            if command.head.is_response() {
+                world.answered.lock().push(command);
+                continue;
+            }
             let answer = world.answer(&addr, &command);
             if answer.hang_up {
                 return;

@@ -16,7 +16,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{debug, warn};
 
 use crate::client::{Client, Rpc};
-use crate::message::{MessageExt, MessageQueue};
+use crate::message::{MAX_INFLATED, MessageExt, MessageQueue};
 use crate::producer::transaction::open::{HalfPlace, OpenTransactions, Opened};
 use crate::producer::transaction::{TransactionResolution, TransactionState, resolve};
 use crate::protocol::code::RequestCode;
@@ -26,9 +26,6 @@ use crate::protocol::request::check_transaction_state::CheckTransactionState;
 
 /// How many questions may wait. One more is dropped; brokers ask again.
 const QUEUE: usize = 2000;
-
-/// A body inflates to at most so many bytes.
-const MAX_INFLATED: usize = 16 * 1024 * 1024;
 
 /// What the application gave to answer questions.
 #[derive(Clone)]

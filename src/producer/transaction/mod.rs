@@ -197,8 +197,14 @@ impl TransactionProducer {
 
 /// The message as a half message.
 fn half(mut message: Message, shared: &Shared) -> Result<Message> {
-    if message.is_delayed() {
-        let detail = "a message of a transaction cannot be delayed";
+    let detail = if message.is_delayed() {
+        "a message of a transaction cannot be delayed"
+    } else if message.reply_through().is_some() {
+        "a reply cannot be sent in a transaction"
+    } else {
+        ""
+    };
+    if !detail.is_empty() {
         return Err(Error::invalid(OPERATION, detail).topic_of(message.topic()));
     }
     message.add_property(names::TRANSACTION_PREPARED, "true");
