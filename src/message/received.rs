@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::{MessageQueue, split_keys};
 use crate::protocol::DecodeError;
 use crate::protocol::message::{
-    OffsetMessageId, StoredMessage, Text, properties, property_names as names,
+    OffsetMessageId, StoredMessage, properties, property_names as names,
 };
 
 /// What the names of retry topics begin with.
@@ -201,12 +201,11 @@ impl MessageExt {
     /// The same message with buffers of its own, so that keeping it keeps nothing else in memory.
     #[must_use]
     pub fn detach(mut self) -> Self {
-        let copy = |text: Text| Text::from_utf8_lossy(Bytes::copy_from_slice(text.as_bytes()));
         if !self.inflated {
             self.stored.body = Bytes::copy_from_slice(&self.stored.body);
         }
-        self.stored.topic = copy(self.stored.topic);
-        self.stored.properties = copy(self.stored.properties);
+        self.stored.topic = self.stored.topic.detach();
+        self.stored.properties = self.stored.properties.detach();
         self
     }
 }
@@ -229,6 +228,7 @@ impl fmt::Debug for MessageExt {
 mod tests {
     use super::*;
     use crate::protocol::compress::{self, Codec};
+    use crate::protocol::message::Text;
     use crate::protocol::message::stored::body_crc;
     use crate::protocol::message::{Properties, SysFlag};
 

@@ -10,7 +10,6 @@ use bytes::BytesMut;
 use crate::protocol::command::Serialization;
 use crate::protocol::error::DecodeError;
 use crate::protocol::header::{binary, json};
-use crate::protocol::message::Text;
 
 /// A typed header.
 pub trait Header<'a>: Sized {
@@ -27,8 +26,8 @@ pub trait Header<'a>: Sized {
 /// The fields of a received header, still in the form in which they came.
 #[derive(Debug, Clone)]
 pub enum Fields {
-    /// The text between the braces of `extFields`, braces excluded.
-    Json(Text),
+    /// Those of a JSON header.
+    Json(json::JsonFields),
     /// The bytes behind the length of the binary header's fields.
     Binary(bytes::Bytes),
 }
@@ -47,10 +46,27 @@ impl Fields {
         }
     }
 
+    /// The bytes that they came in.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Json(fields) => fields.text().as_bytes(),
+            Self::Binary(bytes) => bytes,
+        }
+    }
+
+    /// The same fields in a buffer of their own, so that keeping them keeps nothing else in memory.
+    #[must_use]
+    pub fn detach(&self) -> Self {
+        match self {
+            Self::Json(fields) => Self::Json(fields.detach()),
+            Self::Binary(bytes) => Self::Binary(bytes::Bytes::copy_from_slice(bytes)),
+        }
+    }
+
     /// Name and value of every field, in the order in which they came.
     pub fn iter(&self) -> FieldIter<'_> {
         match self {
-            Self::Json(text) => FieldIter::Json(json::FieldIter::new(text.as_str())),
+            Self::Json(fields) => FieldIter::Json(fields.iter()),
             Self::Binary(bytes) => FieldIter::Binary(binary::FieldIter::new(bytes)),
         }
     }

@@ -89,9 +89,8 @@ pub fn encode_with(
             limit: MAX_FRAME,
         });
     }
-    out[start..start + LENGTH].copy_from_slice(&((size - LENGTH) as u32).to_be_bytes());
-    out[start + LENGTH..start + PREFIX]
-        .copy_from_slice(&(mark | header_length as u32).to_be_bytes());
+    let prefix = ((size - LENGTH) as u64) << 32 | mark | header_length as u64;
+    out[start..start + PREFIX].copy_from_slice(&prefix.to_be_bytes());
     Ok(())
 }
 
@@ -160,16 +159,10 @@ pub fn decode(input: &mut BytesMut) -> Result<Option<Command>, DecodeError> {
     let mut frame = input.split_to(LENGTH + length).freeze();
     frame.advance(PREFIX);
     let header = frame.split_to(header_length);
-    let (head, remark, fields) = match mark {
-        0 => json::decode(header)?,
-        _ => binary::decode(header)?,
-    };
-    Ok(Some(Command {
-        head,
-        remark,
-        fields,
-        body: frame,
-    }))
+    match mark {
+        0 => json::decode(header, frame).map(Some),
+        _ => binary::decode(header, frame).map(Some),
+    }
 }
 
 #[cfg(test)]

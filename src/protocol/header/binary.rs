@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use crate::protocol::command::{Head, Language};
+use crate::protocol::command::{Command, Head, Language};
 use crate::protocol::error::DecodeError;
 use crate::protocol::fields::Fields;
 use crate::protocol::message::Text;
@@ -41,7 +41,6 @@ pub(in crate::protocol) fn encode(
 /// Writes one field.
 #[inline]
 pub(in crate::protocol) fn put_field(out: &mut BytesMut, name: &str, value: &str) {
-    out.reserve(6 + name.len() + value.len());
     out.put_u16(name.len() as u16);
     out.put_slice(name.as_bytes());
     out.put_u32(value.len() as u32);
@@ -49,9 +48,8 @@ pub(in crate::protocol) fn put_field(out: &mut BytesMut, name: &str, value: &str
 }
 
 /// Reads a whole header.
-pub(in crate::protocol) fn decode(
-    mut header: Bytes,
-) -> Result<(Head, Option<Text>, Fields), DecodeError> {
+#[inline]
+pub(in crate::protocol) fn decode(mut header: Bytes, body: Bytes) -> Result<Command, DecodeError> {
     let total = header.len();
     if total < FIXED + 8 {
         return Err(DecodeError::Truncated {
@@ -78,7 +76,12 @@ pub(in crate::protocol) fn decode(
             reason: "not UTF-8",
         })?),
     };
-    Ok((head, remark, Fields::Binary(fields)))
+    Ok(Command {
+        head,
+        remark,
+        fields: Fields::Binary(fields),
+        body,
+    })
 }
 
 /// Takes an `i32` length and as many bytes.
@@ -108,39 +111,52 @@ fn take(rest: &mut Bytes, total: usize, what: &'static str) -> Result<Bytes, Dec
 /// Walks over the fields of a binary header; ends after the first error.
 #[derive(Debug)]
 pub struct FieldIter<'a> {
-    rest: &'a [u8],
-    total: usize,
+    fields: &'a [u8],
+    at: usize,
+    /// All of the fields, lengths included, where that is UTF-8: nearly always, since no length over 127 stands in it. Checked
+    /// once, it needs no check for each name and value.
+    text: Option<&'a str>,
 }
 
 impl<'a> FieldIter<'a> {
-    pub(in crate::protocol) const fn new(fields: &'a [u8]) -> Self {
+    pub(in crate::protocol) fn new(fields: &'a [u8]) -> Self {
         Self {
-            rest: fields,
-            total: fields.len(),
+            fields,
+            at: 0,
+            text: std::str::from_utf8(fields).ok(),
         }
     }
 
     #[inline]
     fn take(&mut self, what: &'static str, width: usize) -> Result<&'a str, DecodeError> {
-        let (length, bytes) = match (width, self.rest) {
-            (2, [a, b, rest @ ..]) => (usize::from(u16::from_be_bytes([*a, *b])), rest),
-            (4, [a, b, c, d, rest @ ..]) => (u32::from_be_bytes([*a, *b, *c, *d]) as usize, rest),
+        let length = match (width, self.fields.get(self.at..)) {
+            (2, Some([a, b, ..])) => usize::from(u16::from_be_bytes([*a, *b])),
+            (4, Some([a, b, c, d, ..])) => u32::from_be_bytes([*a, *b, *c, *d]) as usize,
             _ => return Err(self.fail(what, "its length is cut off")),
         };
-        let Some((text, rest)) = bytes.split_at_checked(length) else {
-            return Err(self.fail(what, "it is longer than the header"));
+        let start = self.at + width;
+        let end = start.saturating_add(length);
+        let text = match self.text {
+            Some(text) => text.get(start..end),
+            None => self
+                .fields
+                .get(start..end)
+                .and_then(|bytes| std::str::from_utf8(bytes).ok()),
         };
-        let Ok(text) = std::str::from_utf8(text) else {
-            return Err(self.fail(what, "not UTF-8"));
+        let Some(text) = text else {
+            return Err(match end > self.fields.len() {
+                true => self.fail(what, "it is longer than the header"),
+                false => self.fail(what, "not UTF-8"),
+            });
         };
-        self.rest = rest;
+        self.at = end;
         Ok(text)
     }
 
     #[cold]
     fn fail(&mut self, what: &'static str, reason: &'static str) -> DecodeError {
-        let offset = self.total - self.rest.len();
-        self.rest = &[];
+        let offset = self.at;
+        self.at = self.fields.len();
         DecodeError::Invalid {
             what,
             offset,
@@ -154,7 +170,7 @@ impl<'a> Iterator for FieldIter<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        if self.rest.is_empty() {
+        if self.at == self.fields.len() {
             return None;
         }
         let name = match self.take("field name", 2) {

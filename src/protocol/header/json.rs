@@ -3,18 +3,20 @@
 //! Read by a scanner of its own, for two reasons: brokers of 5.x answer every send in JSON, so this is hot; and the fields
 //! stay where they are until a typed header picks its own.
 
-use std::borrow::Cow;
-
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::protocol::command::{Head, Language};
+use crate::protocol::command::{Command, Head, Language};
 use crate::protocol::error::DecodeError;
 use crate::protocol::fields::Fields;
 use crate::protocol::message::Text;
 
 mod scan;
+mod spans;
+
+pub use spans::{FieldIter, JsonFields};
 
 use scan::Scanner;
+use spans::Spans;
 
 /// Writes the head, the remark, and the fields that `fields` puts.
 pub(in crate::protocol) fn encode(
@@ -89,9 +91,8 @@ fn put_string(out: &mut BytesMut, text: &str) {
 }
 
 /// Reads a whole header.
-pub(in crate::protocol) fn decode(
-    header: Bytes,
-) -> Result<(Head, Option<Text>, Fields), DecodeError> {
+#[inline]
+pub(in crate::protocol) fn decode(header: Bytes, body: Bytes) -> Result<Command, DecodeError> {
     let text = Text::try_from(header).map_err(|_| DecodeError::Invalid {
         what: "JSON header",
         offset: 0,
@@ -128,7 +129,7 @@ pub(in crate::protocol) fn decode(
                     .text()?
                     .map(|remark| Text::from(remark.into_owned()))
             }
-            "extFields" => fields = scanner.object_inside()?,
+            "extFields" => fields = scanner.fields()?,
             _ => scanner.skip_value()?,
         }
     }
@@ -136,44 +137,14 @@ pub(in crate::protocol) fn decode(
     if !seen_code {
         return Err(DecodeError::MissingField { name: "code" });
     }
-    let fields = fields.map_or_else(|| Text::from(""), |range| text.slice(range));
-    Ok((head, remark, Fields::Json(fields)))
-}
-
-/// Walks over the inside of an `extFields` object; ends after the first error. Fields that are null are passed over.
-#[derive(Debug)]
-pub struct FieldIter<'a> {
-    scanner: Scanner<'a>,
-    failed: bool,
-}
-
-impl<'a> FieldIter<'a> {
-    pub(in crate::protocol) const fn new(inside: &'a str) -> Self {
-        Self {
-            scanner: Scanner::inside_object(inside),
-            failed: false,
-        }
-    }
-
-    fn advance(&mut self) -> Result<Option<(Cow<'a, str>, Cow<'a, str>)>, DecodeError> {
-        while let Some(name) = self.scanner.next_name()? {
-            if let Some(value) = self.scanner.text()? {
-                return Ok(Some((name, value)));
-            }
-        }
-        Ok(None)
-    }
-}
-
-impl<'a> Iterator for FieldIter<'a> {
-    type Item = Result<(Cow<'a, str>, Cow<'a, str>), DecodeError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.failed {
-            return None;
-        }
-        let item = self.advance().transpose();
-        self.failed = matches!(item, Some(Err(_)));
-        item
-    }
+    let fields = fields.map_or_else(
+        || JsonFields::new(Text::default(), Spans::default()),
+        |(range, spans)| JsonFields::new(text.slice(range), spans),
+    );
+    Ok(Command {
+        head,
+        remark,
+        fields: Fields::Json(fields),
+        body,
+    })
 }

@@ -75,6 +75,14 @@ impl Text {
         }
     }
 
+    /// The same text in a buffer of its own, so that keeping it keeps nothing else in memory.
+    #[must_use]
+    pub fn detach(&self) -> Self {
+        Self {
+            bytes: Bytes::copy_from_slice(&self.bytes),
+        }
+    }
+
     /// The buffer slice that holds the text.
     pub fn into_bytes(self) -> Bytes {
         self.bytes

@@ -44,11 +44,8 @@ impl Seen {
     /// A command that was received, in a frame of this size. `about` is the code of the request that it is or answers.
     pub(crate) fn received(command: &Command, size: usize, about: RequestCode) -> Self {
         let parts = std::slice::from_ref(&command.body);
-        let fields = match &command.fields {
-            Fields::Json(text) => Fields::Json(copy(text)),
-            Fields::Binary(bytes) => Fields::Binary(Bytes::copy_from_slice(bytes)),
-        };
-        let remark = command.remark.as_ref().map(copy);
+        let fields = command.fields.detach();
+        let remark = command.remark.as_ref().map(Text::detach);
         Self::new(
             command.head,
             size,
@@ -117,22 +114,11 @@ impl Seen {
     /// How many bytes are kept.
     pub(crate) fn kept(&self) -> usize {
         let header = match &self.header {
-            Header::Read {
-                fields: Fields::Json(text),
-                ..
-            } => text.len(),
-            Header::Read {
-                fields: Fields::Binary(bytes),
-                ..
-            }
-            | Header::Written(bytes, _) => bytes.len(),
+            Header::Read { fields, .. } => fields.as_bytes().len(),
+            Header::Written(bytes, _) => bytes.len(),
         };
         size_of::<Self>() + header + self.body.as_ref().map_or(0, Bytes::len)
     }
-}
-
-fn copy(text: &Text) -> Text {
-    Text::from_utf8_lossy(Bytes::copy_from_slice(text.as_bytes()))
 }
 
 /// The command in a frame whose body is missing.
