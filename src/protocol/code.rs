@@ -163,6 +163,8 @@ codes! {
         RECALL_MESSAGE = 370,
         /// Ask a broker for the queues that this member should consume.
         QUERY_ASSIGNMENT = 400,
+        /// Tell a broker how a group's members get their messages.
+        SET_MESSAGE_REQUEST_MODE = 401,
     }
 }
 

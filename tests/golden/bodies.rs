@@ -15,6 +15,7 @@ use rocketmq_sdk::protocol::request::{
     connections::{ConsumerConnectionsBody, ProducerConnectionsBody},
     consume_stats::ConsumeStatsBody,
     consumer_list::ConsumerListBody,
+    consumer_running_info::ConsumerRunningInfoBody,
     heartbeat::HeartbeatBody,
     register_broker::RegisterBrokerBody,
     route::{ClusterInfoBody, RouteBody},
@@ -277,6 +278,7 @@ fn bodies_keep_what_java_wrote() {
     survives::<TopicStatsBody>(RequestCode::GET_TOPIC_STATS_INFO, "done", true);
     survives::<ConsumeStatsBody>(RequestCode::GET_CONSUME_STATS, "done", true);
     survives::<ConsumerConnectionsBody>(RequestCode::GET_CONSUMER_CONNECTION_LIST, "done", true);
+    survives::<ConsumerRunningInfoBody>(RequestCode::GET_CONSUMER_RUNNING_INFO, "done", true);
     survives::<ProducerConnectionsBody>(RequestCode::GET_PRODUCER_CONNECTION_LIST, "done", true);
     survives::<RuntimeInfoBody>(RequestCode::GET_BROKER_RUNTIME_INFO, "done", true);
     survives::<RegisterBrokerBody>(RequestCode::REGISTER_BROKER, "done", false);

@@ -12,6 +12,7 @@ use rocketmq_sdk::protocol::request::{
     consume_stats::GetConsumeStats,
     consumer_list::GetConsumerList,
     consumer_offset::{QueryConsumerOffset, QueryConsumerOffsetResponse, UpdateConsumerOffset},
+    consumer_running_info::GetConsumerRunningInfo,
     create_topic::CreateTopic,
     delete_topic::{DeleteTopicInBroker, DeleteTopicInNameServer},
     heartbeat::HeartbeatResponse,
@@ -20,6 +21,7 @@ use rocketmq_sdk::protocol::request::{
     pull_message::{PullMessage, PullMessageResponse},
     queue_offset::{QueueOffsetResponse, SearchOffset},
     register_broker::{RegisterBroker, RegisterBrokerResponse, UnregisterBroker},
+    reset_offset::{InvokeResetOffset, ResetOffset},
     route::GetRoute,
     send_back::SendBack,
     send_message::{SendMessage, SendMessageResponse},
@@ -218,6 +220,13 @@ fn typed(golden: &Golden) -> Option<BTreeMap<String, String>> {
         RequestCode::DELETE_TOPIC_IN_BROKER => through::<DeleteTopicInBroker<'_>>(command, name),
         RequestCode::DELETE_TOPIC_IN_NAMESRV => {
             through::<DeleteTopicInNameServer<'_>>(command, name)
+        }
+        RequestCode::INVOKE_BROKER_TO_RESET_OFFSET => {
+            through::<InvokeResetOffset<'_>>(command, name)
+        }
+        RequestCode::RESET_CONSUMER_CLIENT_OFFSET => through::<ResetOffset<'_>>(command, name),
+        RequestCode::GET_CONSUMER_RUNNING_INFO => {
+            through::<GetConsumerRunningInfo<'_>>(command, name)
         }
         RequestCode::GET_TOPIC_CONFIG => through::<GetTopicConfig<'_>>(command, name),
         _ => return None,

@@ -5,12 +5,15 @@ use bytes::BytesMut;
 use super::check_transaction_state::CheckTransactionState;
 use super::connections::{GetConsumerConnections, GetProducerConnections};
 use super::consume_stats::GetConsumeStats;
+use super::consumer_running_info::GetConsumerRunningInfo;
+use super::consumer_status::{GetConsumerStatus, InvokeConsumerStatus};
 use super::create_topic::CreateTopic;
 use super::delete_topic::{DeleteTopicInBroker, DeleteTopicInNameServer};
 use super::end_transaction::EndTransaction;
 use super::kv_config::{DeleteKvConfig, GetKvConfig, PutKvConfig};
 use super::push_reply::PushReply;
 use super::recall_message::RecallMessage;
+use super::reset_offset::{InvokeResetOffset, ResetOffset};
 use super::send_batch::SendBatch;
 use super::send_message::SendMessage;
 use super::send_message_v1::SendMessageV1;
@@ -79,6 +82,29 @@ fn headers_come_back_as_they_were() {
         GetConsumeStats { consumer_group: "g".into(), topic: Some("t".into()), broker_name: bname() },
         GetConsumerConnections { consumer_group: "g".into(), broker_name: bname() },
         GetProducerConnections { producer_group: "g".into(), broker_name: bname() },
+        InvokeResetOffset {
+            topic: "t".into(),
+            group: "g".into(),
+            timestamp: -1,
+            is_force: true,
+            queue_id: Some(1),
+            offset: Some(2),
+            broker_name: bname(),
+        },
+        ResetOffset { topic: "t".into(), group: "g".into(), timestamp: 7, is_force: false, queue_id: Some(-1) },
+        InvokeConsumerStatus {
+            topic: "t".into(),
+            group: "g".into(),
+            client_id: Some("c".into()),
+            broker_name: bname(),
+        },
+        GetConsumerStatus { topic: "t".into(), group: "g".into() },
+        GetConsumerRunningInfo {
+            consumer_group: "g".into(),
+            client_id: "c".into(),
+            jstack_enable: Some(false),
+            broker_name: bname(),
+        },
         GetGroup { group: "g".into(), broker_name: bname() },
         DeleteGroup { group_name: "g".into(), clean_offset: Some(true), remove_offset: Some(false) },
         SendBatch(SendMessage { batch: Some(true), ..long().into() }),

@@ -5,6 +5,7 @@
 //! the expiry of members - is an entry in the one timer queue.
 
 mod arrival;
+mod assignments;
 mod filter;
 mod groups;
 mod handle;
@@ -39,6 +40,7 @@ use crate::net::call::{AnswerFormat, Call};
 use crate::net::outgoing::Outgoing;
 use crate::net::peer::Peer;
 use crate::net::{Incoming, Serve};
+use assignments::Assignments;
 use groups::Groups;
 use held::{HeldPulls, HoldId};
 use membership::Heartbeats;
@@ -99,6 +101,8 @@ pub(crate) struct SharedBroker {
     state: Mutex<Broker>,
     /// Wakes the task that waits for the next timer.
     timer_changed: Notify,
+    /// Wakes the task that answers members that ask for their queues.
+    questions: Notify,
     /// The version of the topics, for the tasks that register them.
     topics_changed: watch::Sender<u64>,
 }
@@ -123,6 +127,7 @@ pub(crate) struct Broker {
     recalled: Recalled,
     transactions: Transactions,
     relays: Relays,
+    assignments: Assignments,
     /// Answers that wait until the name servers know the topics that they are about.
     unregistered: Unregistered,
     unique_ids: UniqueIdGenerator,
@@ -141,7 +146,7 @@ enum Event {
     Time(QueueKey, i64),
     /// Half messages may have to be asked about.
     CheckTransactions,
-    /// A client has taken too long to take a reply.
+    /// A client has taken too long to answer.
     EndRelay(RelayKey),
     /// A connection's members may have expired.
     CheckMember(u64),
@@ -169,6 +174,7 @@ impl SharedBroker {
             recalled: Recalled::default(),
             transactions: Transactions::default(),
             relays: Relays::default(),
+            assignments: Assignments::default(),
             unregistered: Unregistered::new(config.name_servers.len()),
             // Ids must differ between the brokers of a process, and between its runs.
             unique_ids: UniqueIdGenerator::new(
@@ -184,6 +190,7 @@ impl SharedBroker {
             running: AtomicBool::new(false),
             state: Mutex::new(broker),
             timer_changed: Notify::new(),
+            questions: Notify::new(),
             topics_changed: watch::Sender::new(0),
         });
         let follower: Arc<dyn Follower> = service.clone();
@@ -221,7 +228,11 @@ impl SharedBroker {
             .next_due()
             .is_some_and(|due| timer.is_none_or(|timer| due < timer));
         let version = broker.topics.version();
+        let is_asked = broker.assignments.is_asked();
         drop(broker);
+        if is_asked {
+            self.questions.notify_one();
+        }
         if earlier {
             self.timer_changed.notify_one();
         }
@@ -302,7 +313,7 @@ impl Serve for SharedBroker {
             connection: peer.id,
             opaque: answer.head.opaque,
         };
-        self.with(|broker| broker.relayed(key, answer.response_code()));
+        self.with(|broker| broker.relayed(key, answer));
     }
 
     fn closed(&self, peer: &Peer) {

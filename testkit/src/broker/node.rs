@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use crate::broker::assignments::answer_questions;
 use crate::broker::registrar::Registrar;
 use crate::broker::{BrokerConfig, SharedBroker, names};
 use crate::fault::Faults;
@@ -106,16 +107,18 @@ impl BrokerNode {
         let killed = CancellationToken::new();
         let stopped = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let timers = {
+        let work = {
             let (service, stopped) = (Arc::clone(&self.service), stopped.clone());
+            let network = self.network.clone();
             async move {
                 tokio::select! {
                     () = stopped.cancelled() => {}
                     () = service.run_timers() => {}
+                    () = answer_questions(Arc::clone(&service), network) => {}
                 }
             }
         };
-        tasks.spawn_on(or_killed(killed.clone(), timers), &self.runtime);
+        tasks.spawn_on(or_killed(killed.clone(), work), &self.runtime);
         let mut tried = Vec::new();
         for name_server in 0..self.name_servers {
             let registrar = Registrar {

@@ -157,8 +157,13 @@ impl Client {
 
     /// Answers a request of the broker.
     pub async fn respond(&mut self, request: &Command, code: ResponseCode) {
+        self.respond_with(request, code, b"").await;
+    }
+
+    /// Answers a request of the broker, with a body.
+    pub async fn respond_with(&mut self, request: &Command, code: ResponseCode, body: &[u8]) {
         let head = Head::response(code, request.head.opaque);
-        self.send_head(&head, &NoFields, b"").await;
+        self.send_head(&head, &NoFields, body).await;
     }
 
     /// Whether nothing has come that was not waited for, as far as the broker has written it: it answers in order.

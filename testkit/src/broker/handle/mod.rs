@@ -4,13 +4,17 @@ mod connections;
 mod consume_stats;
 mod consumer_list;
 mod consumer_offset;
+mod consumer_running_info;
+mod consumer_status;
 mod create_topic;
 mod delete_topic;
 mod end_transaction;
 mod heartbeat;
 mod pull_message;
+mod query_assignment;
 mod queue_offset;
 mod recall_message;
+mod reset_offset;
 mod runtime_info;
 mod send_back;
 mod send_batch;
@@ -67,6 +71,11 @@ pub(super) fn handle(broker: &mut Broker, call: &mut Call<'_>) -> Result<(), Ref
         RequestCode::GET_CONSUMER_CONNECTION_LIST => connections::consumers(broker, call),
         RequestCode::GET_PRODUCER_CONNECTION_LIST => connections::producers(broker, call),
         RequestCode::GET_CONSUME_STATS => consume_stats::handle(broker, call),
+        RequestCode::INVOKE_BROKER_TO_RESET_OFFSET => reset_offset::handle(broker, call),
+        RequestCode::INVOKE_BROKER_TO_GET_CONSUMER_STATUS => consumer_status::handle(broker, call),
+        RequestCode::GET_CONSUMER_RUNNING_INFO => consumer_running_info::handle(broker, call),
+        RequestCode::QUERY_ASSIGNMENT => query_assignment::query(broker, call),
+        RequestCode::SET_MESSAGE_REQUEST_MODE => query_assignment::set_mode(broker, call),
         _ => Err(Refusal::not_supported(call.request)),
     }
 }

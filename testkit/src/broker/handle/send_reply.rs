@@ -12,8 +12,8 @@ use crate::broker::Broker;
 use crate::broker::arrival::Arrival;
 use crate::broker::filter::tag_code;
 use crate::broker::handle::send_message::{REGION, no_such_queue};
-use crate::broker::relays::{Relay, RelayKey};
-use crate::net::call::{Call, Refusal};
+use crate::broker::relays::Outcome;
+use crate::net::call::{Answer, Call, Later, Refusal};
 
 pub(super) fn long(broker: &mut Broker, call: &mut Call<'_>) -> Result<(), Refusal> {
     let SendReplyV1(request) = call.header()?;
@@ -43,29 +43,53 @@ fn reply(broker: &mut Broker, call: &Call<'_>, request: &SendMessage<'_>) -> Res
     };
     let raw = request.properties.as_deref().unwrap_or_default();
     let client_id = properties::find(raw, property_names::REPLY_TO_CLIENT);
-    let relay = Relay {
-        client_id: client_id.unwrap_or_default().into(),
+    let stored = Stored {
         answer: call.later(),
         header: broker.store_reply(call, request, queue_id)?,
     };
     let Some(client_id) = client_id else {
-        relay.end(Some("reply message properties[REPLY_TO_CLIENT] is null"));
+        stored.end(Some("reply message properties[REPLY_TO_CLIENT] is null"));
         return Ok(());
     };
-    let Some(peer) = broker.groups.client(client_id) else {
+    let Some(peer) = broker.groups.client(client_id).cloned() else {
         let remark = format!("push reply message fail, channel of <{client_id}> not found.");
-        relay.end(Some(&remark));
+        stored.end(Some(&remark));
         return Ok(());
     };
     let mut properties = Properties::from(raw);
     properties.push(property_names::PUSH_REPLY_TIME, &broker.now.to_string());
     let push = push(request, &properties, call, broker);
-    let key = RelayKey {
-        connection: peer.id,
-        opaque: peer.send_request(&push, &call.request.body),
-    };
-    broker.relay(key, relay);
+    let not_taken = format!("push reply message to {client_id}fail.");
+    broker.relay(&peer, &push, &call.request.body, move |outcome| {
+        let is_taken = matches!(
+            outcome,
+            Outcome::Answered(answer) if answer.response_code() == ResponseCode::SUCCESS
+        );
+        stored.end((!is_taken).then_some(&not_taken));
+    });
     Ok(())
+}
+
+/// A reply that is stored; for who replied.
+struct Stored {
+    answer: Later,
+    header: SendMessageResponse<'static>,
+}
+
+impl Stored {
+    /// Says how it ended; with a remark where it was not taken.
+    fn end(&self, remark: Option<&str>) {
+        let code = match remark {
+            None => ResponseCode::SUCCESS,
+            Some(_) => ResponseCode::SYSTEM_ERROR,
+        };
+        self.answer.answer_with(&Answer {
+            code,
+            remark,
+            header: &self.header,
+            body: &[],
+        });
+    }
 }
 
 fn push<'a>(
