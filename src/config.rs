@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::protocol::command::Serialization;
 
+pub(crate) use namespace::Namespace;
+
+mod namespace;
+
 /// The longest time that can be set: the clock cannot reach any that a [`Duration`] can say.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -43,6 +47,8 @@ pub struct ClientConfig {
     pub(crate) idle_timeout: Duration,
     pub(crate) serialization: Serialization,
     pub(crate) max_buffered_bytes: usize,
+    pub(crate) namespace: Option<String>,
+    pub(crate) namespace_v2: Option<String>,
 }
 
 impl Default for ClientConfig {
@@ -58,6 +64,8 @@ impl Default for ClientConfig {
             idle_timeout: Duration::from_secs(120),
             serialization: Serialization::default(),
             max_buffered_bytes: 256 * 1024 * 1024,
+            namespace: None,
+            namespace_v2: None,
         }
     }
 }
@@ -145,6 +153,22 @@ impl ClientConfig {
         self
     }
 
+    /// Puts a namespace before the names of all topics and groups: `orders` is `namespace%orders` for brokers and name servers. The
+    /// application sees and gives names without it; those of the broker's own topics have none. Clients of other namespaces do not meet.
+    /// Default: none. It is what Java's clients call `setNamespace`.
+    pub fn namespace(mut self, name: impl Into<String>) -> Self {
+        self.namespace = Some(name.into());
+        self
+    }
+
+    /// Names a namespace in every request, in the fields `ns` and `nsd` of its header, and leaves names as they are. It is for servers from
+    /// 5.0 on that tell namespaces apart in this way; others take no notice of it. Default: none. It is what Java's clients call
+    /// `setNamespaceV2`.
+    pub fn namespace_v2(mut self, name: impl Into<String>) -> Self {
+        self.namespace_v2 = Some(name.into());
+        self
+    }
+
     /// The name servers that are set, each as `host:port`.
     pub fn name_servers(&self) -> &[String] {
         &self.name_servers
@@ -170,6 +194,16 @@ impl ClientConfig {
                     self.instance_name
                 ),
             ));
+        }
+        let namespaces = [
+            ("namespace", &self.namespace),
+            ("namespace_v2", &self.namespace_v2),
+        ];
+        for (what, name) in namespaces {
+            if let Some(name) = name {
+                check_namespace(name)
+                    .map_err(|why| Error::invalid(OPERATION, format!("{what} {name:?} {why}")))?;
+            }
         }
         let times = [
             ("request_timeout", self.request_timeout),
@@ -230,6 +264,19 @@ fn check_addr(addr: &str) -> Result<(), &'static str> {
     }
 }
 
+fn check_namespace(name: &str) -> Result<(), String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    if name.is_empty() {
+        return Err("is empty".to_owned());
+    }
+    match name.chars().find(|c| !allowed(*c)) {
+        Some(wrong) => Err(format!(
+            "contains {wrong:?}; allowed are letters, digits and _ -"
+        )),
+        None => Ok(()),
+    }
+}
+
 mod millis {
     use std::time::Duration;
 
@@ -276,7 +323,10 @@ mod tests {
         let config = ClientConfig::default().name_server("a:1");
         assert!(text(config.clone().request_timeout(Duration::ZERO)).contains("request_timeout"));
         assert!(text(config.clone().idle_timeout(Duration::MAX)).contains("idle_timeout"));
-        assert!(text(config.instance_name("a@b")).contains("a@b"));
+        assert!(text(config.clone().instance_name("a@b")).contains("a@b"));
+        assert!(text(config.clone().namespace("a%b")).contains("namespace \"a%b\" contains '%'"));
+        assert!(text(config.clone().namespace_v2("")).contains("namespace_v2 \"\" is empty"));
+        assert!(config.namespace("n_1").namespace_v2("n-2").check().is_ok());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::client::heartbeat::Heartbeats;
 use crate::client::inbound::{self, ClientInbound};
 use crate::client::registry::Registry;
 use crate::client::{Client, Inner, Rpc, tasks};
-use crate::config::ClientConfig;
+use crate::config::{ClientConfig, Namespace};
 use crate::environment::{Environment, TcpEnvironment};
 use crate::error::Result;
 use crate::protocol::message::UniqueIdGenerator;
@@ -131,6 +131,7 @@ impl Inner {
             serialization: config.serialization,
             idle: config.idle_timeout,
             outbox: OUTBOX,
+            namespace: config.namespace_v2.as_deref().map(Into::into),
         };
         let pool = Pool::new(
             Arc::clone(&parts.environment),
@@ -141,7 +142,13 @@ impl Inner {
             parts.shutdown.clone(),
         );
         let first = usize::from(parts.random.random::<u16>());
-        let name_servers = NameServers::new(&config.name_servers, first, Arc::clone(&pool));
+        let namespace = Namespace::new(config.namespace.as_deref());
+        let name_servers = NameServers::new(
+            &config.name_servers,
+            first,
+            Arc::clone(&pool),
+            namespace.clone(),
+        );
         let told = inner.clone();
         let tell = Box::new(move |topic: &str| {
             if let Some(inner) = told.upgrade() {
@@ -160,7 +167,8 @@ impl Inner {
             environment: parts.environment,
             name_servers,
             routes,
-            rpc: Rpc::new(pool),
+            rpc: Rpc::new(pool, namespace.clone()),
+            namespace,
             budget: Budget::new(config.max_buffered_bytes),
             registry: Registry::default(),
             heartbeats: Heartbeats::default(),

@@ -8,8 +8,8 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::debug;
 
-use crate::client::Inner;
 use crate::client::registry::MemberKind;
+use crate::client::{Inner, named};
 use crate::protocol::request::heartbeat::{Heartbeat, HeartbeatBody};
 use crate::protocol::request::unregister_client::UnregisterClient;
 use crate::transport::Connection;
@@ -113,6 +113,7 @@ impl Inner {
         for member in self.registry.all() {
             member.describe(&mut body);
         }
+        named::wrap_heartbeat(&mut body, &self.namespace);
         // Strings and numbers are always JSON.
         serde_json::to_vec(&body).ok().map(Bytes::from)
     }

@@ -66,10 +66,8 @@ impl Inner {
         if command.request_code() == RequestCode::NOTIFY_CONSUMER_IDS_CHANGED {
             match command.header::<NotifyConsumerIdsChanged<'_>>() {
                 Ok(header) => {
-                    if let Some(member) = self
-                        .registry
-                        .find(MemberKind::Consumer, &header.consumer_group)
-                    {
+                    let group = self.namespace.unwrap(&header.consumer_group);
+                    if let Some(member) = self.registry.find(MemberKind::Consumer, &group) {
                         member.group_changed();
                     }
                 }

@@ -7,6 +7,7 @@ mod budget;
 mod builder;
 mod heartbeat;
 mod inbound;
+mod named;
 pub(crate) mod names;
 mod registry;
 mod replies;
@@ -22,7 +23,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use crate::config::ClientConfig;
+use crate::config::{ClientConfig, Namespace};
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::message::UniqueIdGenerator;
@@ -63,6 +64,7 @@ struct Inner {
     id: Arc<str>,
     config: ClientConfig,
     environment: Arc<dyn Environment>,
+    namespace: Namespace,
     ids: UniqueIdGenerator,
     name_servers: Arc<NameServers>,
     routes: Arc<Routes>,
@@ -108,6 +110,11 @@ impl Client {
 
     pub(crate) fn config(&self) -> &ClientConfig {
         &self.inner.config
+    }
+
+    /// What stands before topics and groups on the wire.
+    pub(crate) fn namespace(&self) -> &Namespace {
+        &self.inner.namespace
     }
 
     /// The wall clock, in milliseconds since 1970.

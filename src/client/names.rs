@@ -2,6 +2,9 @@
 //!
 //! The limits are those that Java's client checks, so that a name means the same everywhere.
 
+use std::borrow::Cow;
+
+use crate::client::Client;
 use crate::error::{Error, Result};
 
 /// The longest topic, in bytes.
@@ -9,6 +12,24 @@ const MAX_TOPIC: usize = 127;
 
 /// The longest group, in bytes.
 const MAX_GROUP: usize = 120;
+
+impl Client {
+    /// Whether a topic of a good name has one in the client's namespace, too.
+    pub(crate) fn check_topic(&self, operation: &'static str, topic: &str) -> Result<()> {
+        match self.inner.namespace.wrap(topic) {
+            Cow::Borrowed(_) => Ok(()),
+            Cow::Owned(wrapped) => check_topic(operation, &wrapped),
+        }
+    }
+
+    /// Whether a group of a good name has one in the client's namespace, too.
+    pub(crate) fn check_group(&self, operation: &'static str, group: &str) -> Result<()> {
+        match self.inner.namespace.wrap(group) {
+            Cow::Borrowed(_) => Ok(()),
+            Cow::Owned(wrapped) => check(operation, "group", &wrapped, MAX_GROUP),
+        }
+    }
+}
 
 /// Whether a topic may have this name.
 pub(crate) fn check_topic(operation: &'static str, topic: &str) -> Result<()> {

@@ -1,5 +1,7 @@
 //! One async function for each request: the only place that turns response codes into errors.
 //!
+//! Topics and groups are called here as the application calls them; on the wire the client's namespace stands before them.
+//!
 //! Every function takes the peer's address and a deadline. Dropping its future forgets the request: nothing is left but what the
 //! peer may do with it.
 
@@ -8,6 +10,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use crate::client::named::Named;
+use crate::config::Namespace;
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::code::ResponseCode;
 use crate::protocol::command::Command;
@@ -34,6 +38,7 @@ use crate::transport::{Call, CallError, Connection, Pool};
 #[derive(Debug, Clone)]
 pub(crate) struct Rpc {
     pool: Arc<Pool>,
+    namespace: Namespace,
 }
 
 /// What the body of a send is.
@@ -64,8 +69,16 @@ pub(crate) enum PullStatus {
 }
 
 impl Rpc {
-    pub(super) const fn new(pool: Arc<Pool>) -> Self {
-        Self { pool }
+    pub(super) const fn new(pool: Arc<Pool>, namespace: Namespace) -> Self {
+        Self { pool, namespace }
+    }
+
+    /// A copy of the header with the namespace before its names; `None` where there is no namespace.
+    fn wrapped<R: Named>(&self, header: &R) -> Option<R> {
+        self.namespace.name()?;
+        let mut header = header.clone();
+        header.wrap(&self.namespace);
+        Some(header)
     }
 
     /// Sends a message on the connection that is there: the hot path, which never waits.
@@ -80,6 +93,8 @@ impl Rpc {
         body: &Bytes,
         deadline: Instant,
     ) -> Result<Option<Call>, CallError> {
+        let own = self.wrapped(header);
+        let header = own.as_ref().unwrap_or(header);
         self.pool
             .ready(addr)
             .map(|connection| carries.call(&connection, header, body, deadline))
@@ -95,6 +110,8 @@ impl Rpc {
         body: &Bytes,
         deadline: Instant,
     ) -> Result<Call, CallError> {
+        let own = self.wrapped(header);
+        let header = own.as_ref().unwrap_or(header);
         self.with_connection(addr, deadline, |connection| {
             carries.call(connection, header, body, deadline)
         })
@@ -110,6 +127,8 @@ impl Rpc {
         body: &Bytes,
         deadline: Instant,
     ) -> Result<()> {
+        let own = self.wrapped(header);
+        let header = own.as_ref().unwrap_or(header);
         let started = self
             .with_connection(addr, deadline, |connection| {
                 carries.oneway(connection, header, body)
@@ -126,6 +145,8 @@ impl Rpc {
         remark: Option<&str>,
         deadline: Instant,
     ) -> Result<()> {
+        let own = self.wrapped(header);
+        let header = own.as_ref().unwrap_or(header);
         let started = self
             .with_connection(addr, deadline, |connection| {
                 connection.oneway(header, remark, &Bytes::new())
@@ -279,6 +300,8 @@ impl Rpc {
     ) -> Result<()> {
         const OPERATION: &str = "unregister";
         let addr = connection.addr();
+        let own = self.wrapped(header);
+        let header = own.as_ref().unwrap_or(header);
         let answer = match connection.call(header, &Bytes::new(), deadline) {
             Ok(call) => call.await,
             Err(error) => Err(error),
@@ -297,7 +320,7 @@ impl Rpc {
         self.pool.retain(keep);
     }
 
-    async fn queue_offset<'h, R: Request<'h> + Sync>(
+    async fn queue_offset<'h, R: Request<'h> + Named + Sync + Send>(
         &self,
         operation: &'static str,
         addr: &Arc<str>,
@@ -310,7 +333,7 @@ impl Rpc {
         decoded::<QueueOffsetResponse>(operation, addr, &answer).map(|found| found.offset)
     }
 
-    async fn succeed<'h, R: Request<'h> + Sync>(
+    async fn succeed<'h, R: Request<'h> + Named + Sync + Send>(
         &self,
         operation: &'static str,
         addr: &Arc<str>,
@@ -322,7 +345,7 @@ impl Rpc {
         succeeded(operation, addr, answer)
     }
 
-    async fn call<'h, R: Request<'h> + Sync>(
+    async fn call<'h, R: Request<'h> + Named + Sync + Send>(
         &self,
         operation: &'static str,
         addr: &Arc<str>,
@@ -330,6 +353,8 @@ impl Rpc {
         body: &Bytes,
         deadline: Instant,
     ) -> Result<Command> {
+        let own = self.wrapped(header);
+        let header = own.as_ref().unwrap_or(header);
         let outcome = match self.start(addr, header, body, deadline).await {
             Ok(call) => call.await,
             Err(error) => Err(error),
@@ -337,7 +362,7 @@ impl Rpc {
         outcome.map_err(|error| error.into_error(operation, addr))
     }
 
-    async fn start<'h, R: Request<'h> + Sync>(
+    async fn start<'h, R: Request<'h> + Named + Sync + Send>(
         &self,
         addr: &Arc<str>,
         header: &R,

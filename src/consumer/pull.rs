@@ -128,11 +128,14 @@ pub(crate) async fn pull(
                 next,
                 delta,
             };
-            let messages = answer.read(pulled.messages).map_err(|error| {
+            let mut messages = answer.read(pulled.messages).map_err(|error| {
                 Error::new(ErrorKind::Protocol, "pull")
                     .at(&addr)
                     .caused_by(error)
             })?;
+            for message in &mut messages.messages {
+                message.leave(client.namespace());
+            }
             Found::Messages(messages)
         }
         PullStatus::NoNewMessage | PullStatus::NoMatchedMessage => Found::Nothing { next },

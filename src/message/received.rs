@@ -1,5 +1,6 @@
 //! A received message: the stored message, where it came from, and the names that applications use for its parts.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -7,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 
 use super::{MessageQueue, split_keys};
+use crate::config::Namespace;
 use crate::protocol::DecodeError;
 use crate::protocol::message::{
     OffsetMessageId, StoredMessage, properties, property_names as names,
@@ -72,6 +74,15 @@ impl MessageExt {
         }
         self.inflated = self.stored.sys_flag.codec()?.is_some();
         self.stored.inflate(limit)
+    }
+
+    /// Calls the topic that it was sent to as the application does.
+    pub(crate) fn leave(&mut self, namespace: &Namespace) {
+        if let Some(topic) = &mut self.original_topic
+            && let Cow::Owned(bare) = namespace.unwrap(topic)
+        {
+            *topic = bare.into();
+        }
     }
 
     /// Counts one more failure, which the broker does not know of.
@@ -319,6 +330,15 @@ mod tests {
             assert_eq!(received(topic, &[("RETRY_TOPIC", "orders")]).topic(), topic);
         }
         assert_eq!(received("%RETRY%g", &[]).topic(), "%RETRY%g");
+    }
+
+    #[test]
+    fn a_retried_message_leaves_the_namespace_of_its_topic() {
+        for (sent_to, called) in [("ns%orders", "orders"), ("other%orders", "other%orders")] {
+            let mut message = received("%RETRY%ns%g", &[("RETRY_TOPIC", sent_to)]);
+            message.leave(&Namespace::new(Some("ns")));
+            assert_eq!(message.topic(), called);
+        }
     }
 
     #[test]

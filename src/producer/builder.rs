@@ -202,6 +202,10 @@ impl DefaultProducerBuilder {
             Some(client) => (client, false),
             None => (self.own.start().await?, true),
         };
+        client.check_group(OPERATION, &self.settings.group)?;
+        self.topics
+            .iter()
+            .try_for_each(|topic| client.check_topic(OPERATION, topic))?;
         let deadline = client.request_deadline();
         try_join_all(
             self.topics

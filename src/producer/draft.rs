@@ -60,6 +60,7 @@ impl Draft {
         };
         let ticket = shared.admit(load).ok_or_else(|| closed(message.topic()))?;
         validate::message(OPERATION, message, shared.settings.max_message_size)?;
+        shared.client.check_topic(OPERATION, message.topic())?;
         if let Target::Queue(queue) = &self.target {
             validate::queue(OPERATION, message, queue)?;
         }

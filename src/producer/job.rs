@@ -102,6 +102,10 @@ impl Job {
         let born_timestamp = shared.client.now_millis();
         if !matches!(kind, Kind::Batch(_)) {
             give_id(&mut message, &shared, born_timestamp);
+            // Java's clients say it, too, and neither do they in a batch.
+            if let Some(namespace) = shared.client.namespace().name() {
+                message.add_property(names::INSTANCE_ID, namespace);
+            }
         }
         let transaction = match kind {
             Kind::Half => TransactionType::Prepared,

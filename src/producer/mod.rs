@@ -294,6 +294,7 @@ impl DefaultProducer {
     /// Dropping the future leaves nothing behind.
     pub async fn queues(&self, topic: &str) -> Result<Vec<MessageQueue>> {
         validate::topic("look up queues", topic)?;
+        self.shared.client.check_topic("look up queues", topic)?;
         let deadline = self.shared.client.request_deadline();
         let queues = self.shared.queues(&topic.into(), deadline).await?;
         Ok(queues.list().to_vec())

@@ -70,6 +70,7 @@ impl Shared {
         let RecallHandle {
             topic, broker_name, ..
         } = named;
+        let topic = &*self.client.namespace().unwrap(topic);
         validate::topic(OPERATION, topic)?;
         if NOT_HERE.iter().any(|prefix| topic.starts_with(prefix)) {
             let detail = format!("messages of {topic} cannot be taken back");
@@ -77,7 +78,7 @@ impl Shared {
         }
         let deadline = Budget::new(Instant::now(), self.settings.send_timeout, 0).deadline();
         let addr = self
-            .master(OPERATION, &topic.as_str().into(), broker_name, deadline)
+            .master(OPERATION, &topic.into(), broker_name, deadline)
             .await?;
         let header = RecallMessage {
             producer_group: Some((&*self.settings.group).into()),

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use tracing::warn;
 
+use crate::config::Namespace;
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::code::ResponseCode;
 use crate::protocol::command::Command;
@@ -22,17 +23,24 @@ pub(crate) struct NameServers {
     /// The index of the one that answered last.
     current: AtomicUsize,
     pool: Arc<Pool>,
+    namespace: Namespace,
 }
 
 impl NameServers {
     /// Begins with the server at `first`, modulo their number, so that many clients spread over them.
-    pub(crate) fn new(addrs: &[String], first: usize, pool: Arc<Pool>) -> Arc<Self> {
+    pub(crate) fn new(
+        addrs: &[String],
+        first: usize,
+        pool: Arc<Pool>,
+        namespace: Namespace,
+    ) -> Arc<Self> {
         let addrs: Vec<Arc<str>> = addrs.iter().map(|addr| addr.as_str().into()).collect();
         let current = AtomicUsize::new(first % addrs.len().max(1));
         Arc::new(Self {
             addrs,
             current,
             pool,
+            namespace,
         })
     }
 
@@ -44,7 +52,7 @@ impl NameServers {
     pub(crate) async fn route(&self, topic: &str, deadline: Instant) -> Result<Option<RouteBody>> {
         const OPERATION: &str = "look up a route";
         let header = GetRoute {
-            topic: topic.into(),
+            topic: self.namespace.wrap(topic),
             accept_standard_json_only: Some(true),
         };
         let (addr, answer) = self

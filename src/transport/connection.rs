@@ -31,7 +31,7 @@ use crate::transport::pending::Pending;
 mod task;
 
 /// What bounds a connection.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Limits {
     /// The header serialisation of requests; answers go in the peer's.
     pub serialization: Serialization,
@@ -39,6 +39,8 @@ pub(crate) struct Limits {
     pub idle: Duration,
     /// How many bytes may wait to be written before callers have to wait.
     pub outbox: usize,
+    /// The namespace that every request names.
+    pub namespace: Option<Arc<str>>,
 }
 
 /// What happens with what a peer begins by itself. Called on the connection's task: it must not block.
@@ -91,7 +93,6 @@ impl Connection {
         let now = Instant::now();
         let shared = Arc::new(Shared {
             addr,
-            limits,
             state: Mutex::new(State {
                 pending: Pending::default(),
                 outbox: Outbox::new(limits.outbox),
@@ -99,6 +100,7 @@ impl Connection {
                 armed: None,
                 active: now,
             }),
+            limits,
             filled: Notify::new(),
             rearm: Notify::new(),
             room: Notify::new(),
@@ -137,7 +139,7 @@ impl Connection {
             .map_err(|cause| CallError::Lost(cause, Delivery::No))?;
         let head = Head::request(R::CODE, opaque);
         if let Err(error) = state.append(self.serialization(), &head, None, body, |fields| {
-            header.encode(fields)
+            self.encode(header, fields);
         }) {
             state.pending.forget(opaque);
             return Err(error);
@@ -170,7 +172,7 @@ impl Connection {
         }
         let head = Head::request(R::CODE, opaque).oneway();
         state.append(self.serialization(), &head, remark, body, |fields| {
-            header.encode(fields)
+            self.encode(header, fields);
         })?;
         self.wake_writer(state);
         Ok(())
@@ -216,6 +218,15 @@ impl Connection {
                 }
             }
             room.await;
+        }
+    }
+
+    /// The request's own fields, and those that every request has.
+    fn encode<'h, R: Request<'h>>(&self, header: &R, fields: &mut FieldWriter<'_>) {
+        header.encode(fields);
+        if let Some(namespace) = &self.shared.limits.namespace {
+            fields.put("nsd", "true");
+            fields.put("ns", namespace);
         }
     }
 

@@ -181,7 +181,7 @@ impl Pool {
         Ok(Connection::spawn(
             stream,
             Arc::clone(addr),
-            self.limits,
+            self.limits.clone(),
             Arc::clone(&self.inbound),
             &self.tasks,
             self.shutdown.clone(),

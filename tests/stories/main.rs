@@ -15,6 +15,7 @@ mod ending;
 mod faults;
 mod java;
 mod messages;
+mod namespaces;
 mod offsets;
 mod producers;
 mod received;

@@ -306,6 +306,10 @@ impl PushConsumerBuilder {
             None => self.own_client.clone().start().await?,
         };
         let subscribed = self.subscribed(client.now_millis())?;
+        client.check_group(OPERATION, &self.group)?;
+        subscribed
+            .iter()
+            .try_for_each(|one| client.check_topic(OPERATION, one.topic()))?;
         let deadline = client.request_deadline();
         // An error names the first; the retry topic stands at the beginning of the list.
         let topics = subscribed

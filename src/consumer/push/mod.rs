@@ -109,6 +109,9 @@ impl PushConsumer {
             let error = Error::new(ErrorKind::Closed, "subscribe").topic_of(topic.as_ref());
             return Err(error.target(format!("group {}", self.group())));
         }
+        self.handle
+            .client
+            .check_topic("subscribe", topic.as_ref())?;
         let now = self.handle.client.now_millis();
         self.handle
             .profile

@@ -16,6 +16,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{debug, warn};
 
 use crate::client::{Client, Rpc};
+use crate::config::Namespace;
 use crate::message::{MAX_INFLATED, MessageExt, MessageQueue};
 use crate::producer::transaction::open::{HalfPlace, OpenTransactions, Opened};
 use crate::producer::transaction::{TransactionResolution, TransactionState, resolve};
@@ -57,6 +58,7 @@ pub(in crate::producer) struct Checking {
 /// Takes the questions of brokers.
 pub(in crate::producer) struct Checks {
     group: Arc<str>,
+    namespace: Namespace,
     open: Arc<OpenTransactions>,
     queue: mpsc::Sender<Check>,
     in_flight: TaskTracker,
@@ -92,6 +94,7 @@ impl Checks {
         });
         Self {
             group: Arc::clone(group),
+            namespace: client.namespace().clone(),
             open,
             queue,
             in_flight,
@@ -109,7 +112,8 @@ impl Checks {
             debug!(addr = %from, "a question about a transaction that cannot be read");
             return false;
         };
-        let is_ours = message.property(names::PRODUCER_GROUP) == Some(&*self.group);
+        let group = message.property(names::PRODUCER_GROUP);
+        let is_ours = group.is_some_and(|group| *self.namespace.unwrap(group) == *self.group);
         if is_ours {
             self.queue(from, &header, message);
         }
@@ -118,7 +122,8 @@ impl Checks {
 
     fn queue(&self, from: &Arc<str>, header: &CheckTransactionState<'_>, message: StoredMessage) {
         let broker_name = header.broker_name.as_deref().unwrap_or_default();
-        let queue = MessageQueue::new(message.topic.as_str(), broker_name, message.queue_id);
+        let topic = self.namespace.unwrap(message.topic.as_str());
+        let queue = MessageQueue::new(&*topic, broker_name, message.queue_id);
         let message = MessageExt::new(message, queue);
         let Some(opened) = self
             .open

@@ -208,7 +208,8 @@ fn half(mut message: Message, shared: &Shared) -> Result<Message> {
         return Err(Error::invalid(OPERATION, detail).topic_of(message.topic()));
     }
     message.add_property(names::TRANSACTION_PREPARED, "true");
-    message.add_property(names::PRODUCER_GROUP, &shared.settings.group);
+    let group = shared.client.namespace().wrap(&shared.settings.group);
+    message.add_property(names::PRODUCER_GROUP, &group);
     Ok(message)
 }
 

@@ -70,6 +70,7 @@ fn rig() -> Rig {
         serialization: Serialization::Binary,
         idle: Duration::from_secs(120),
         outbox: 4096,
+        namespace: None,
     })
 }
 
@@ -114,6 +115,7 @@ fn spawn(stream: impl ByteStream + 'static) -> Connection {
         serialization: Serialization::Binary,
         idle: 120 * SECOND,
         outbox: 4096,
+        namespace: None,
     };
     let (sender, _) = mpsc::unbounded_channel();
     Connection::spawn(
@@ -321,11 +323,36 @@ async fn a_full_outbox_refuses_until_the_peer_reads() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn every_request_names_the_namespace_if_there_is_one() {
+    for serialization in [Serialization::Json, Serialization::Binary] {
+        let mut rig = rig_with(Limits {
+            serialization,
+            idle: 120 * SECOND,
+            outbox: 4096,
+            namespace: Some("ns1".into()),
+        });
+        let _call = call(&rig.connection, SECOND);
+        rig.connection
+            .oneway(&Heartbeat, None, &Bytes::new())
+            .unwrap();
+        for _ in 0..2 {
+            let request = rig.peer.receive().await;
+            let field = |name| request.fields.find(name).map(std::borrow::Cow::into_owned);
+            assert_eq!(
+                (field("nsd"), field("ns")),
+                (Some("true".into()), Some("ns1".into()))
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_idle_connection_closes_and_a_waiting_one_does_not() {
     let limits = Limits {
         serialization: Serialization::Json,
         idle: 2 * SECOND,
         outbox: 4096,
+        namespace: None,
     };
     let mut rig = rig_with(limits);
     let long_poll = call(&rig.connection, 30 * SECOND);
@@ -358,6 +385,7 @@ async fn a_call_that_timed_out_before_it_was_written_may_still_be_written() {
         serialization: Serialization::Binary,
         idle: 120 * SECOND,
         outbox: 1024 * 1024,
+        namespace: None,
     });
     let body = Bytes::from(vec![0; 200 * 1024]);
     rig.connection.oneway(&Heartbeat, None, &body).unwrap();
@@ -480,6 +508,7 @@ async fn an_outcome_that_nobody_takes_keeps_no_connection_open() {
         serialization: Serialization::Json,
         idle: 2 * SECOND,
         outbox: 4096,
+        namespace: None,
     };
     let mut rig = rig_with(limits);
     let untaken = call(&rig.connection, SECOND);

@@ -61,6 +61,7 @@ fn pool(host: Host) -> (Arc<Host>, Arc<Pool>) {
         serialization: Serialization::Json,
         idle: Duration::from_secs(120),
         outbox: 1024,
+        namespace: None,
     };
     let environment = Arc::clone(&host) as Arc<dyn Environment>;
     let (timeout, tasks, token) = (
