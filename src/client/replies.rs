@@ -83,7 +83,6 @@ impl Replies {
     }
 
     /// How many replies came that nobody waited for.
-    #[cfg(test)]
     pub(crate) fn unclaimed(&self) -> u64 {
         self.unclaimed.load(Ordering::Relaxed)
     }

@@ -79,15 +79,23 @@ impl Driver {
     }
 
     /// Accepts a message that was admitted.
-    pub(super) fn submit(&self, send: SendFuture) -> Receipt {
+    pub(super) fn submit(&self, mut send: SendFuture) -> Receipt {
         let (reports, outcome) = oneshot::channel();
-        self.accept(Accepted::new(send, Report::Receipt(reports)));
+        let ticket = send.take_ticket();
+        self.accept(Accepted::new(send, ticket, Report::Receipt(reports)));
         Receipt { outcome }
     }
 
+    /// Accepts a send that has begun and whose outcome only interceptors want; the ticket is what was taken from it.
+    pub(super) fn see_through(&self, send: SendFuture, ticket: Option<Ticket>) {
+        let (nobody, _) = oneshot::channel();
+        self.accept(Accepted::new(send, ticket, Report::Receipt(nobody)));
+    }
+
     /// Accepts a message, or what it was refused for. In any case the callback is called, and not from here.
-    pub(super) fn call_back(&self, send: SendFuture, callback: Callback) {
-        self.accept(Accepted::new(send, Report::Callback(callback)));
+    pub(super) fn call_back(&self, mut send: SendFuture, callback: Callback) {
+        let ticket = send.take_ticket();
+        self.accept(Accepted::new(send, ticket, Report::Callback(callback)));
     }
 
     fn accept(&self, accepted: Accepted) {
@@ -114,10 +122,10 @@ enum Report {
 }
 
 impl Accepted {
-    fn new(mut send: SendFuture, report: Report) -> Self {
+    fn new(send: SendFuture, _ticket: Option<Ticket>, report: Report) -> Self {
         Self {
             topic: send.topic(),
-            _ticket: send.take_ticket(),
+            _ticket,
             send,
             report: Some(report),
         }

@@ -131,7 +131,7 @@ impl DefaultProducer {
     /// # }
     /// ```
     ///
-    /// A reply that comes too late is dropped. Where the request is sent twice because an answer was lost, or is consumed twice, the
+    /// A reply that comes too late is dropped, and [counted](Self::unclaimed_replies). Where the request is sent twice because an answer was lost, or is consumed twice, the
     /// first reply counts.
     ///
     /// # Errors
@@ -144,6 +144,12 @@ impl DefaultProducer {
             shared: Arc::clone(&self.shared),
             state: State::New(Box::new(self.send(message))),
         }
+    }
+
+    /// How many replies came that no request waited for, or not any more. Those to other producers of the same
+    /// [`Client`](crate::Client) count, too.
+    pub fn unclaimed_replies(&self) -> u64 {
+        self.shared.client.replies().unclaimed()
     }
 
     /// Replies to a request that was received: resolves when the client that asked has the reply. With more than a body: send what
@@ -177,21 +183,27 @@ impl Shared {
         let deadline = Budget::new(began, time, 0).deadline();
         let topic = send.topic();
         let id = format!("{:032x}", rand::random::<u128>());
-        let describe = |error: Error| {
-            let error = error.topic_of(&topic).target(format!("request {id}"));
-            error.after(began.elapsed())
+        let unanswered = |kind, detail: &str| {
+            Error::new(kind, OPERATION)
+                .topic_of(&topic)
+                .target(format!("request {id}"))
+                .detail(detail)
+                .after(began.elapsed())
+                .maybe_delivered(Delivery::Unknown)
         };
         let mut send = send.change(|message| self.mark(message, &id, time));
         let ticket = send.enter().await?;
         // First, since a reply may come before the broker has answered.
-        let expected = self.client.replies().expect(&id);
-        self.introduce(&self.queues(&topic, deadline).await?);
+        let mut expected = self.client.replies().expect(&id);
+        match self.queues(&topic, deadline).await {
+            Ok(queues) => self.introduce(&queues),
+            Err(error) => return Err(send.ended(error)),
+        }
         let waiting = async {
-            tokio::pin!(expected);
             let sent = tokio::select! {
                 biased;
-                reply = &mut expected => return Ok(reply),
-                sent = send => sent,
+                reply = &mut expected => return Ok((reply, Some(ticket))),
+                sent = &mut send => sent,
             };
             // A shutdown waits for the reply as well; the room is free for other messages.
             let _in_flight = self.in_flight.token();
@@ -203,22 +215,23 @@ impl Shared {
             }
             tokio::select! {
                 biased;
-                reply = expected => Ok(reply),
+                reply = &mut expected => Ok((reply, None)),
                 () = sleep_until(deadline) => Err(sent.err().unwrap_or_else(|| {
-                    describe(Error::new(ErrorKind::Timeout, OPERATION).detail("it was sent, but no reply came"))
-                        .maybe_delivered(Delivery::Unknown)
+                    unanswered(ErrorKind::Timeout, "it was sent, but no reply came")
                 })),
             }
         };
         let outcome = self.stop.run_until_cancelled(waiting).await;
-        let mut reply = outcome.unwrap_or_else(|| {
+        let (mut reply, unfinished) = outcome.unwrap_or_else(|| {
             let detail = "the producer ended before the reply came";
-            let error = Error::new(ErrorKind::Closed, OPERATION).detail(detail);
-            Err(describe(error).maybe_delivered(Delivery::Unknown))
+            Err(send.ended(unanswered(ErrorKind::Closed, detail)))
         })?;
+        if let Some(ticket) = unfinished {
+            // The broker has yet to acknowledge the request; interceptors are waiting for that.
+            self.driver.see_through(send, ticket);
+        }
         reply.open_body(MAX_INFLATED).map_err(|error| {
-            let error = Error::new(ErrorKind::Protocol, OPERATION).caused_by(error);
-            describe(error).maybe_delivered(Delivery::Unknown)
+            unanswered(ErrorKind::Protocol, "its reply cannot be read").caused_by(error)
         })?;
         Ok(reply)
     }

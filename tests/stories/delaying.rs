@@ -210,15 +210,16 @@ async fn what_cannot_be_recalled_is_refused() {
 #[tokio::test]
 async fn every_level_is_one_of_the_broker_s_delays() {
     let target = Target::shared().await;
-    if !target.is_testkit() {
-        target.skip("level 18 is two hours, and this broker's clock cannot be turned");
-        return;
-    }
+    let delays = [
+        1, 5, 10, 30, 60, 120, 180, 240, 300, 360, 420, 480, 540, 600, 1200, 1800, 3600, 7200, 7200,
+    ];
+    // Where the clock cannot be turned, only those that do not take minutes.
+    let levels = if target.is_testkit() { 19 } else { 3 };
     let topic = target.topic("levels", 1).await;
     let producer = target.producer().await;
     let marker = Message::new(&*topic, "marker");
     producer.send(marker).await.unwrap();
-    for level in 1..=19 {
+    for level in 1..=levels {
         let message = Message::builder(&*topic).delay_level(level);
         producer
             .send(message.body(format!("{level}")).build())
@@ -228,22 +229,19 @@ async fn every_level_is_one_of_the_broker_s_delays() {
     let (consumer, received) = read(&target, &topic).await;
     wait_until(&target, "all came", || {
         target.turn(Duration::from_secs(100));
-        received.count() == 20
+        received.count() > levels as usize
     })
     .await;
-    let delays = [
-        1, 5, 10, 30, 60, 120, 180, 240, 300, 360, 420, 480, 540, 600, 1200, 1800, 3600, 7200, 7200,
-    ];
     let all = received.all();
     let of = |name: &str| all.iter().find(|message| body(message) == name).unwrap();
     let start = of("marker").store_timestamp();
-    for (level, seconds) in (1..).zip(delays) {
+    for (level, seconds) in (1..=levels).zip(delays) {
         let delay = of(&level.to_string()).store_timestamp() - start;
-        // The clock is turned by so much at a time.
-        assert!(
-            (seconds * 1000..seconds * 1000 + 110_000).contains(&delay),
-            "{level}: {delay}"
-        );
+        assert!(delay >= seconds * 1000, "{level}: {delay}");
+        if target.is_testkit() {
+            // The clock is turned by so much at a time.
+            assert!(delay < seconds * 1000 + 110_000, "{level}: {delay}");
+        }
     }
     consumer.shutdown().await.unwrap();
     producer.shutdown().await.unwrap();

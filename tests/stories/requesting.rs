@@ -6,11 +6,11 @@ use std::time::Duration;
 use futures::future::join_all;
 use rocketmq_sdk::{
     Client, ConsumeFromWhere, ConsumeStatus, DefaultProducer, ErrorKind, Message, MessageExt,
-    PushConsumer, ResponseCode,
+    MessageQueue, PushConsumer, ResponseCode,
 };
 use tokio::sync::mpsc;
 
-use crate::received::body;
+use crate::received::{body, wait_until};
 use crate::target::{PATIENCE, Target};
 
 /// Replies to every request of a topic with its body in capitals, and to nothing else.
@@ -129,6 +129,7 @@ async fn a_late_reply_is_dropped_and_one_to_a_client_that_is_gone_fails() {
     assert_eq!(request.property("TTL"), Some("300"));
     // The broker hands it over all the same, and the client takes it.
     replier.reply(&request, "too late").await.unwrap();
+    wait_until(&target, "it was dropped", || asker.unclaimed_replies() == 1).await;
     asker.shutdown().await.unwrap();
     let error = replier
         .reply(&request, "nobody is there")
@@ -163,6 +164,36 @@ async fn a_client_gets_replies_also_after_another_of_its_producers_is_gone() {
     client.shutdown().await;
     consumer.shutdown().await.unwrap();
     replying.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reply_may_come_through_a_broker_that_did_not_take_the_request() {
+    let target = Target::own_strict_pair().await;
+    let topic = target.topic("pair", 1).await;
+    let (consumer, mut taken) = taker(&target, &topic).await;
+    let (asker, replier) = (target.producer().await, target.producer().await);
+    let through = |name: &'static str| {
+        move |queues: &[MessageQueue]| {
+            let found = queues.iter().find(|queue| &*queue.broker_name == name);
+            found.cloned().unwrap()
+        }
+    };
+    let queues = asker.queues(&topic).await.unwrap();
+    for (asks, replies) in [("broker-a", "broker-b"), ("broker-b", "broker-a")] {
+        let asking = asker.request(Message::new(&*topic, "?")).timeout(PATIENCE);
+        let asking = tokio::spawn(asking.to(through(asks)(&queues)));
+        let request = taken.recv().await.unwrap();
+        assert_eq!(request.broker_name(), asks);
+        let reply = Message::reply_to(&request).body("!").build();
+        let queues = replier.queues(reply.topic()).await.unwrap();
+        let sending = replier.send(reply).to(through(replies)(&queues));
+        sending.await.unwrap();
+        let got = asking.await.unwrap().unwrap();
+        assert_eq!((body(&got).as_str(), got.broker_name()), ("!", replies));
+    }
+    consumer.shutdown().await.unwrap();
+    asker.shutdown().await.unwrap();
+    replier.shutdown().await.unwrap();
 }
 
 #[tokio::test]

@@ -128,7 +128,7 @@ impl Target {
 
     /// Whether time can be turned here, and faults can be asked for.
     pub fn is_testkit(&self) -> bool {
-        matches!(self.kind, Kind::Testkit(_))
+        self.cluster().is_some()
     }
 
     /// Whether the broker is a real one of the 4.9 line.
@@ -397,7 +397,7 @@ pub async fn wait_until_stored(target: &Target, topic: &str, queues: i32, count:
 }
 
 /// How many messages each broker's queues of a topic hold, from the broker's own offsets.
-async fn stored(target: &Target, topic: &str, queues: i32) -> i64 {
+pub async fn stored(target: &Target, topic: &str, queues: i32) -> i64 {
     let mut sum = 0;
     for addr in target.brokers().await {
         for queue in 0..queues {

@@ -1,21 +1,22 @@
 //! Transactions: messages that are delivered when something local was done, and brokers that ask whether it was.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rocketmq_sdk::protocol::code::RequestCode;
 use rocketmq_sdk::{
-    ConsumeFromWhere, ConsumeStatus, Message, MessageExt, PushConsumer, TransactionProducer,
-    TransactionProducerBuilder, TransactionState,
+    Client, ClientConfig, ConsumeFromWhere, ConsumeStatus, Message, MessageExt, PushConsumer,
+    TransactionProducer, TransactionProducerBuilder, TransactionState,
 };
-
-use rocketmq_testkit::Entry;
 use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
 
 use crate::received::{Received, body};
-use crate::target::Target;
+use crate::target::{PATIENCE, Target, stored};
+
+/// Where brokers keep half messages.
+const HALF_TOPIC: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
 
 async fn read(target: &Target, topic: &str) -> (PushConsumer, Received) {
     let received = Received::default();
@@ -110,7 +111,7 @@ async fn what_is_committed_comes_and_what_is_rolled_back_does_not() {
 }
 
 #[tokio::test]
-async fn l22_the_broker_asks_what_it_was_not_told() {
+async fn the_broker_asks_what_it_was_not_told() {
     let target = Target::shared().await;
     let topic = target.topic("questions", 1).await;
     let database = Database::default();
@@ -144,7 +145,7 @@ async fn l22_the_broker_asks_what_it_was_not_told() {
 }
 
 #[tokio::test]
-async fn l22_a_producer_that_has_sent_nothing_answers_for_one_that_is_gone() {
+async fn a_producer_that_has_sent_nothing_answers_for_one_that_is_gone() {
     let target = Target::shared().await;
     let topic = target.topic("heirs", 1).await;
     let group = target.name("payers");
@@ -170,10 +171,6 @@ async fn l22_a_producer_that_has_sent_nothing_answers_for_one_that_is_gone() {
 #[tokio::test]
 async fn a_check_that_panics_is_asked_again() {
     let target = Target::shared().await;
-    if !target.is_testkit() {
-        target.skip("the broker asks again after 30 s more; the testkit's clock can be turned");
-        return;
-    }
     let topic = target.topic("panics", 1).await;
     let calls = Arc::new(Mutex::new(0));
     let check = |calls: Arc<Mutex<u32>>, _: MessageExt| async move {
@@ -206,11 +203,7 @@ async fn a_check_that_panics_is_asked_again() {
 
 #[tokio::test]
 async fn a_local_transaction_that_outlasts_the_questions_is_delivered_once() {
-    let target = Target::shared().await;
-    let Some(cluster) = target.cluster() else {
-        target.skip("a question after 6 to 36 s is waited for; the testkit's clock can be turned");
-        return;
-    };
+    let target = Target::own().await;
     let topic = target.topic("slow", 1).await;
     let builder = builder(&target, &target.name("payers"), &topic);
     let builder = builder.check(|_| async { TransactionState::Rollback });
@@ -218,20 +211,17 @@ async fn a_local_transaction_that_outlasts_the_questions_is_delivered_once() {
     let (consumer, received) = read(&target, &topic).await;
     let go_on = Arc::new(Notify::new());
     let waits = Arc::clone(&go_on);
-    let journal = cluster.journal();
     let message = Message::new(&*topic, "m");
     let sending = tokio::spawn(producer.send_in_transaction(message, move |_| async move {
         waits.notified().await;
         TransactionState::Commit
     }));
-    journal
-        .wait_for(|entry| entry.is_answer(RequestCode::SEND_MESSAGE_V2))
-        .await
-        .unwrap();
-    for asked in 1..=2 {
-        target.turn(Duration::from_secs(31));
-        let question = |entry: &Entry| entry.is_callback(RequestCode::CHECK_TRANSACTION_STATE);
-        journal.wait_for_nth(asked, question).await.unwrap();
+    // A broker that asks writes the half message once more.
+    let until = Instant::now() + PATIENCE;
+    while stored(&target, HALF_TOPIC, 1).await < 3 {
+        assert!(Instant::now() < until, "waited in vain for two questions");
+        target.turn(Duration::from_secs(1));
+        sleep(Duration::from_millis(20)).await;
     }
     // Any request and its answer: what was asked before has been read by then.
     producer.plain().queues(&topic).await.unwrap();
@@ -249,4 +239,75 @@ async fn a_local_transaction_that_outlasts_the_questions_is_delivered_once() {
     );
     consumer.shutdown().await.unwrap();
     producer.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_producer_that_has_sent_nothing_is_asked_also_after_its_broker_was_away() {
+    let target = Target::own().await;
+    let topic = target.topic("away", 1).await;
+    let group = target.name("payers");
+    let database = Database::default();
+    let gone = producer(&target, &group, &topic, &database).await;
+    let record = Arc::clone(&database);
+    let sending = gone.send_in_transaction(Message::new(&*topic, "m"), move |half| async move {
+        let id = half.transaction_id().to_owned();
+        record.lock().insert(id, TransactionState::Commit);
+        TransactionState::Unknown
+    });
+    sending.await.unwrap();
+    gone.shutdown().await.unwrap();
+    // Heartbeats tell the broker who is there when it is back.
+    let config = ClientConfig::default().heartbeat_interval(Duration::from_secs(1));
+    let check = |database: Database, message: MessageExt| async move {
+        let state = database.lock().get(message.msg_id()).copied();
+        state.unwrap_or(TransactionState::Unknown)
+    };
+    let heir = TransactionProducer::builder(&*group)
+        .config(config.name_server(target.name_server()))
+        .topics([topic.clone()])
+        .check_with(database, check);
+    let heir = heir.start().await.unwrap();
+    target.kill_broker().await;
+    target.start_broker().await;
+    let (consumer, received) = read(&target, &topic).await;
+    received
+        .wait(&target, "it came", |received| received.count() == 1)
+        .await;
+    consumer.shutdown().await.unwrap();
+    heir.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn two_groups_of_one_client_are_asked_each_about_its_own() {
+    let target = Target::shared().await;
+    let topic = target.topic("two_groups", 1).await;
+    let client = Client::builder().name_server(target.name_server());
+    let client = client.start().await.unwrap();
+    let asked = Arc::<Mutex<BTreeSet<(&str, String)>>>::default();
+    let start = |name: &'static str| {
+        let check = move |asked: Arc<Mutex<BTreeSet<_>>>, message: MessageExt| async move {
+            asked.lock().insert((name, body(&message)));
+            TransactionState::Commit
+        };
+        let builder = TransactionProducer::builder(target.name(name)).client(&client);
+        let builder = builder.topics([topic.clone()]);
+        builder.check_with(Arc::clone(&asked), check).start()
+    };
+    let (one, two) = (start("one").await.unwrap(), start("two").await.unwrap());
+    for (producer, name) in [(&one, "by one"), (&two, "by two")] {
+        let sending = producer.send_in_transaction(Message::new(&*topic, name), |_| async {
+            TransactionState::Unknown
+        });
+        sending.await.unwrap();
+    }
+    let (consumer, received) = read(&target, &topic).await;
+    received
+        .wait(&target, "both came", |received| received.count() == 2)
+        .await;
+    let expected = [("one", "by one".to_owned()), ("two", "by two".to_owned())];
+    assert_eq!(*asked.lock(), expected.into());
+    consumer.shutdown().await.unwrap();
+    one.shutdown().await.unwrap();
+    two.shutdown().await.unwrap();
+    client.shutdown().await;
 }

@@ -26,7 +26,7 @@ use crate::protocol::request::send_reply::SendReply;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-async fn wait_for_requests(world: &World, count: usize) -> Vec<Asked> {
+pub(super) async fn wait_for_requests(world: &World, count: usize) -> Vec<Asked> {
     for _ in 0..10_000 {
         let sent = world.asked(SendMessage::CODE);
         if sent.len() >= count {
@@ -60,12 +60,12 @@ fn head() -> Head {
 }
 
 /// Has broker `a` hand a reply to the client that is connected to it.
-fn reply(world: &World, id: &str, body: &str) {
+pub(super) fn reply(world: &World, id: &str, body: &str) {
     let properties = format!("CORRELATION_ID\u{1}{id}\u{2}MSG_TYPE\u{1}reply\u{2}x\u{1}y\u{2}");
     world.tell("a", head(), &push(&properties), body.as_bytes());
 }
 
-fn id_of(request: &Asked) -> String {
+pub(super) fn id_of(request: &Asked) -> String {
     request.property("CORRELATION_ID").unwrap()
 }
 
@@ -150,8 +150,8 @@ async fn a_request_is_marked_and_resolves_to_its_reply() {
             (ResponseCode::SUCCESS, 77)
         );
     }
-    let replies = producer.shared.client.replies();
-    assert_eq!((replies.unclaimed(), replies.waiting()), (1, 0));
+    let waiting = producer.shared.client.replies().waiting();
+    assert_eq!((producer.unclaimed_replies(), waiting), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -209,12 +209,14 @@ async fn without_a_reply_the_time_runs_out_and_what_comes_later_is_counted() {
         "{text}"
     );
     assert_eq!((error.topic(), began.elapsed().as_secs()), (Some("t"), 2));
-    let replies = producer.shared.client.replies();
-    assert_eq!(replies.waiting(), 0);
+    assert_eq!(producer.shared.client.replies().waiting(), 0);
     reply(&world, &id, "late");
     sleep(SECOND).await;
     assert_eq!(
-        (replies.unclaimed(), world.answered()[0].response_code()),
+        (
+            producer.unclaimed_replies(),
+            world.answered()[0].response_code()
+        ),
         (1, ResponseCode::SUCCESS)
     );
 }
@@ -238,7 +240,7 @@ async fn many_requests_get_each_its_own_reply() {
     for (number, got) in asking.await.unwrap().into_iter().enumerate() {
         assert_eq!(got.unwrap().body(), format!("{number}!").as_bytes());
     }
-    assert_eq!(producer.shared.client.replies().unclaimed(), 0);
+    assert_eq!(producer.unclaimed_replies(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -275,12 +277,12 @@ async fn a_reply_to_one_client_is_none_to_another() {
     let second = world.warm_producer().await;
     reply(&world, &id_of(&request), "!");
     sleep(SECOND).await;
-    assert_eq!(second.shared.client.replies().unclaimed(), 1);
+    assert_eq!(second.unclaimed_replies(), 1);
     assert_eq!(
         asking.await.unwrap().unwrap_err().kind(),
         ErrorKind::Timeout
     );
-    assert_eq!(first.shared.client.replies().unclaimed(), 0);
+    assert_eq!(first.unclaimed_replies(), 0);
 }
 
 #[tokio::test(start_paused = true)]
