@@ -16,6 +16,10 @@ use crate::java::Java;
 use crate::received::{Received, body};
 use crate::target::{PATIENCE, Target, ask};
 
+mod delays;
+mod requests;
+mod transactions;
+
 const QUEUES: usize = 5;
 
 async fn start(target: &Target, group: &str, topic: &str, received: &Received) -> PushConsumer {

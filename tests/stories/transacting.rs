@@ -133,7 +133,7 @@ async fn the_broker_asks_what_it_was_not_told() {
     }
     assert_eq!(received.count(), 0);
     received
-        .wait(&target, "it came", |received| received.count() == 1)
+        .wait(&target, "it came", |received| received.count() > 0)
         .await;
     let message = received.all().remove(0);
     assert_eq!(body(&message), "committed");
@@ -162,7 +162,7 @@ async fn a_producer_that_has_sent_nothing_answers_for_one_that_is_gone() {
     let heir = producer(&target, &group, &topic, &database).await;
     let (consumer, received) = read(&target, &topic).await;
     received
-        .wait(&target, "it came", |received| received.count() == 1)
+        .wait(&target, "it came", |received| received.count() > 0)
         .await;
     consumer.shutdown().await.unwrap();
     heir.shutdown().await.unwrap();
@@ -194,7 +194,7 @@ async fn a_check_that_panics_is_asked_again() {
     });
     sending.await.unwrap();
     received
-        .wait(&target, "it came", |received| received.count() == 1)
+        .wait(&target, "it came", |received| received.count() > 0)
         .await;
     assert_eq!(*calls.lock(), 2);
     consumer.shutdown().await.unwrap();
@@ -228,7 +228,7 @@ async fn a_local_transaction_that_outlasts_the_questions_is_delivered_once() {
     go_on.notify_one();
     sending.await.unwrap().unwrap();
     received
-        .wait(&target, "it came", |received| received.count() == 1)
+        .wait(&target, "it came", |received| received.count() > 0)
         .await;
     target.turn(Duration::from_secs(100));
     let marker = producer.plain().send(Message::new(&*topic, "marker"));
@@ -271,7 +271,7 @@ async fn a_producer_that_has_sent_nothing_is_asked_also_after_its_broker_was_awa
     target.start_broker().await;
     let (consumer, received) = read(&target, &topic).await;
     received
-        .wait(&target, "it came", |received| received.count() == 1)
+        .wait(&target, "it came", |received| received.count() > 0)
         .await;
     consumer.shutdown().await.unwrap();
     heir.shutdown().await.unwrap();
@@ -302,7 +302,9 @@ async fn two_groups_of_one_client_are_asked_each_about_its_own() {
     }
     let (consumer, received) = read(&target, &topic).await;
     received
-        .wait(&target, "both came", |received| received.count() == 2)
+        .wait(&target, "both came", |received| {
+            received.bodies().len() == 2
+        })
         .await;
     let expected = [("one", "by one".to_owned()), ("two", "by two".to_owned())];
     assert_eq!(*asked.lock(), expected.into());

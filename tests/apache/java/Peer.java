@@ -7,6 +7,7 @@ import java.io.FileDescriptor;
 import java.io.FileOutputStream;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
+import java.lang.reflect.Method;
 import java.net.InetSocketAddress;
 import java.net.SocketAddress;
 import java.nio.charset.StandardCharsets;
@@ -53,6 +54,7 @@ public class Peer {
     private final String nameServer;
     private final Map<String, Command> commands = new HashMap<>();
     private final Map<String, DefaultMQPushConsumer> consumers = new HashMap<>();
+    private String producerGroup = "java_producers";
     private TransactionMQProducer producer;
 
     private Peer(String nameServer) {
@@ -61,6 +63,8 @@ public class Peer {
         commands.put("batch", this::batch);
         commands.put("transaction", this::transaction);
         commands.put("request", this::request);
+        commands.put("recall", this::recall);
+        commands.put("group", this::group);
         commands.put("consume", this::consume);
         commands.put("poll", this::poll);
         commands.put("queues", this::queues);
@@ -119,6 +123,17 @@ public class Peer {
             messages.add(message(given.getJSONObject(i)));
         }
         return sent(producer().send(messages));
+    }
+
+    /** "topic", "handle". The id of the message that is not delivered. */
+    private Object recall(JSONObject in) throws Exception {
+        return call(producer(), "recallMessage", in.getString("topic"), in.getString("handle"));
+    }
+
+    /** "group": the producer's, before it is used. */
+    private Object group(JSONObject in) {
+        producerGroup = in.getString("group");
+        return null;
     }
 
     /** A message; "state" is what the local transaction ends with; the message's property "checked" what a check answers. */
@@ -205,7 +220,7 @@ public class Peer {
 
     private synchronized TransactionMQProducer producer() throws Exception {
         if (producer == null) {
-            producer = configured(new TransactionMQProducer("java_producers"), "producer");
+            producer = configured(new TransactionMQProducer(producerGroup), "producer");
             producer.setSendMsgTimeout(TIMEOUT_MILLIS);
             producer.setTransactionListener(new TransactionListener() {
                 @Override
@@ -233,12 +248,18 @@ public class Peer {
         return client;
     }
 
-    /** "topic", "body", "tag", "keys" (with spaces between), "flag", "delayLevel", "properties". */
-    private static Message message(JSONObject in) {
+    /** "topic", "body", "tag", "keys" (with spaces between), "flag", "delayLevel", "delayMillis", "deliverMillis", "properties". */
+    private static Message message(JSONObject in) throws Exception {
         Message message = new Message(in.getString("topic"), in.getString("tag"), in.getString("keys"), in.getIntValue("flag"),
             HexFormat.of().parseHex(in.getString("body")), true);
         if (in.containsKey("delayLevel")) {
             message.setDelayTimeLevel(in.getIntValue("delayLevel"));
+        }
+        if (in.containsKey("delayMillis")) {
+            call(message, "setDelayTimeMs", in.getLong("delayMillis"));
+        }
+        if (in.containsKey("deliverMillis")) {
+            call(message, "setDeliverTimeMs", in.getLong("deliverMillis"));
         }
         JSONObject properties = in.getJSONObject("properties");
         if (properties != null) {
@@ -247,12 +268,24 @@ public class Peer {
         return message;
     }
 
+    /** Calls what 4.9 does not have. */
+    private static Object call(Object object, String name, Object... arguments) throws Exception {
+        for (Method method : object.getClass().getMethods()) {
+            if (method.getName().equals(name) && method.getParameterCount() == arguments.length) {
+                return method.invoke(object, arguments);
+            }
+        }
+        throw new NoSuchMethodException(name);
+    }
+
     private static JSONObject sent(SendResult result) {
         return new JSONObject().fluentPut("status", result.getSendStatus().name()).fluentPut("msgId", result.getMsgId())
             .fluentPut("offsetMsgId", result.getOffsetMsgId()).fluentPut("queueOffset", result.getQueueOffset())
             .fluentPut("queueId", result.getMessageQueue().getQueueId())
             .fluentPut("brokerName", result.getMessageQueue().getBrokerName())
-            .fluentPut("transactionId", result.getTransactionId());
+            .fluentPut("transactionId", result.getTransactionId())
+            // Not in 4.9.
+            .fluentPut("recallHandle", ((JSONObject) JSON.toJSON(result)).get("recallHandle"));
     }
 
     private static JSONObject received(MessageExt message) {
