@@ -2,6 +2,7 @@
 //!
 //! `cargo bench --bench load -- WORKLOAD --namesrv A --topic T --count N --body BYTES --conc C --warmup W`. Workloads: `sync1` (one in
 //! flight), `conc` (C tasks), `async` (callbacks, C in flight), `oneway` (bursts of 5,000 with one acknowledged send behind each),
+//! `batch` (batches of 32, one after the other),
 //! `drain` (a push consumer reads N messages that are there), `e2e` (500 messages a second, timed at the listener), `start` (N times: an
 //! embedded cluster, then a producer up to its first acknowledged send; needs no servers). The line has
 //! the CPU time of this process in the measured part, its peak memory, and the broker's CPU time where `BROKER_PID` names it.
@@ -43,6 +44,9 @@ struct Args {
     #[arg(long, hide = true)]
     bench: bool,
 }
+
+/// How many messages a batch has.
+const BATCH: usize = 32;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -139,6 +143,7 @@ impl Load {
             "conc" => self.concurrently(count).await,
             "async" => self.by_callback(count).await,
             "oneway" => Ok(self.oneway(count).await),
+            "batch" => Ok(self.in_batches(count).await),
             other => Err(format!("unknown workload {other}").into()),
         }
     }
@@ -209,6 +214,19 @@ impl Load {
             if (sequence + 1) % 5000 == 0 {
                 self.note(self.producer.send(self.message(-2)).await.err());
             }
+        }
+        latencies
+    }
+
+    /// Batches of 32, one after the other; the latencies are a batch's.
+    async fn in_batches(&self, count: usize) -> Vec<u64> {
+        let mut latencies = Vec::with_capacity(count.div_ceil(BATCH));
+        for first in (0..count).step_by(BATCH) {
+            let batch = (first..count.min(first + BATCH)).map(|at| self.message(at as i64));
+            let batch = batch.collect();
+            let begun = Instant::now();
+            self.note(self.producer.send_batch(batch).await.err());
+            latencies.push(begun.elapsed().as_nanos() as u64);
         }
         latencies
     }
