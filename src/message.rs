@@ -84,7 +84,7 @@ impl Message {
     /// body alone, [`reply`](crate::DefaultProducer::reply) is shorter.
     ///
     /// The send fails with [`InvalidInput`](crate::ErrorKind::InvalidInput) if the message is no
-    /// [request](MessageExt::is_request).
+    /// [request](MessageExt::is_request), or the reply is delayed.
     pub fn reply_to(request: &MessageExt) -> MessageBuilder {
         let cluster = request.property(names::CLUSTER).unwrap_or_default();
         let mut builder = Self::builder(format!("{cluster}_REPLY_TOPIC"));

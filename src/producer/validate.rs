@@ -45,6 +45,12 @@ pub(super) fn message(operation: &'static str, message: &Message, max_size: usiz
     if let Some(fault) = message.fault() {
         return Err(of_topic(fault.clone()));
     }
+    if message.reply_through().is_some() && message.is_delayed() {
+        return Err(of_topic(Error::invalid(
+            operation,
+            "a reply cannot be delayed",
+        )));
+    }
     let size = message.raw_properties().len();
     if size > properties::MAX_LEN {
         let detail = format!(

@@ -511,6 +511,13 @@ async fn what_is_no_request_cannot_be_replied_to_and_a_reply_is_sent_as_one_only
         &producer.request(reply()).await.unwrap_err(),
         "a reply cannot be a request",
     );
+    let delayed = Message::reply_to(&request_through("a")).body("!");
+    for delayed in [delayed.clone().delay_level(1), delayed.delay(SECOND)] {
+        refused(
+            &producer.send(delayed.build()).await.unwrap_err(),
+            "a reply cannot be delayed",
+        );
+    }
     let batch = producer
         .send_batch(vec![reply(), reply()])
         .await
