@@ -18,7 +18,7 @@ use crate::consumer::group::Group;
 use crate::consumer::offset::OffsetStore;
 use crate::consumer::process_queue::{Limits, ProcessQueue, Ticket};
 use crate::consumer::start_offset::Origin;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::message::{MessageExt, MessageQueue};
 
 /// How long listeners may go on with messages of a queue that another member gets.
@@ -182,6 +182,11 @@ impl Assigned {
         matches!(self.state.lock().end, Some(End::Revoked | End::Rebuilt))
     }
 
+    /// The offset that may be committed; `None` while it is not known where the queue begins.
+    pub(crate) fn safe_offset(&self) -> Option<i64> {
+        self.state.lock().safe_offset()
+    }
+
     /// Does something with the ring, if there is one, and notes that the queue's task gets on.
     pub(super) fn with_ring<T>(&self, act: impl FnOnce(&mut ProcessQueue) -> T) -> Option<T> {
         let mut state = self.state.lock();
@@ -305,16 +310,27 @@ impl Assigned {
     }
 
     /// Commits the safe offset, if it has moved. After the queue was lost only where that does not put the group back behind what
-    /// its new owner has committed.
+    /// its new owner has committed; after it was taken over again not at all.
     pub(crate) async fn commit(&self, store: &dyn OffsetStore, deadline: Instant) -> Result<()> {
         let Ok(_one) = timeout_at(deadline, self.committing.lock()).await else {
-            // The one that is under way has a deadline of its own.
+            let MessageQueue {
+                topic,
+                broker_name,
+                queue_id,
+            } = &self.queue;
+            let error = Error::new(ErrorKind::Timeout, "commit an offset").topic_of(topic);
+            return Err(error
+                .target(format!("queue {queue_id} of {broker_name}"))
+                .detail("an earlier commit is not answered yet"));
+        };
+        let (offset, end) = {
+            let state = self.state.lock();
+            (state.uncommitted(), state.end)
+        };
+        let Some(offset) = offset.filter(|_| end != Some(End::Rebuilt)) else {
             return Ok(());
         };
-        let Some(offset) = self.state.lock().uncommitted() else {
-            return Ok(());
-        };
-        if self.is_lost() {
+        if end == Some(End::Revoked) {
             let stored = store.load(&self.queue, deadline).await?;
             if stored.is_some_and(|stored| stored > offset) {
                 debug!(queue = %self.queue, ?stored, offset, "the new owner is ahead");
@@ -332,7 +348,11 @@ impl Assigned {
             return;
         };
         let (listeners, commits) = match end {
-            End::Rebuilt => return,
+            End::Rebuilt => {
+                // The next assignment commits where it begins, and nothing may arrive after that.
+                let _none = self.committing.lock().await;
+                return;
+            }
             End::Revoked => (Instant::now() + REVOKED, None),
             End::Shutdown { listeners, commits } => (listeners, Some(commits)),
         };
@@ -380,14 +400,78 @@ impl State {
             .is_none_or(|ring| ring.full(limits).is_none())
     }
 
+    fn safe_offset(&self) -> Option<i64> {
+        self.ring.as_ref().map(ProcessQueue::safe_offset)
+    }
+
     fn uncommitted(&self) -> Option<i64> {
-        let safe = self.ring.as_ref().map(ProcessQueue::safe_offset);
-        safe.filter(|safe| Some(*safe) != self.committed)
+        self.safe_offset()
+            .filter(|safe| Some(*safe) != self.committed)
     }
 }
 
 impl fmt::Debug for Assigned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Assigned({}, epoch {})", self.queue, self.epoch.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::*;
+
+    /// A store that hears of commits and never answers them.
+    #[derive(Debug, Default)]
+    struct Mute(Mutex<Vec<i64>>);
+
+    #[async_trait]
+    impl OffsetStore for Mute {
+        async fn load(&self, _: &MessageQueue, _: Instant) -> Result<Option<i64>> {
+            Ok(None)
+        }
+
+        async fn commit(&self, _: &MessageQueue, offset: i64, _: Instant) -> Result<()> {
+            self.0.lock().push(offset);
+            std::future::pending().await
+        }
+    }
+
+    fn assigned() -> Assigned {
+        let limits = Limits {
+            count: 10,
+            span: 10,
+            bytes: 10,
+        };
+        let queue = MessageQueue::new("t", "b", 0);
+        let assigned = Assigned::new(queue, Epoch(1), Origin::Known, limits);
+        assigned.begin(0);
+        assigned.with_ring(|ring| ring.advance(5)).unwrap();
+        assigned
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_commit_that_waits_in_vain_for_another_one_has_failed() {
+        let (assigned, store) = (assigned(), Mute::default());
+        let deadline = Instant::now() + Duration::from_secs(3);
+        let never = assigned.commit(&store, deadline);
+        let second = assigned.commit(&store, deadline);
+        let error = tokio::select! {
+            biased;
+            _ = never => unreachable!("the store never answers"),
+            outcome = second => outcome.unwrap_err(),
+        };
+        assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+        assert_eq!(*store.0.lock(), [5]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_taken_over_again_commits_nothing() {
+        let (assigned, store) = (assigned(), Mute::default());
+        assigned.end(End::Rebuilt);
+        let deadline = Instant::now() + Duration::from_secs(3);
+        assigned.commit(&store, deadline).await.unwrap();
+        assert!(store.0.lock().is_empty());
     }
 }

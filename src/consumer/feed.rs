@@ -13,7 +13,7 @@ use crate::consumer::group::Group;
 use crate::consumer::pull::{
     self, Found, MASTER, MAX_BYTES, Messages, PullAnswer, PullFrom, broker,
 };
-use crate::consumer::start_offset::{Start, decide};
+use crate::consumer::start_offset::{Origin, Start, decide};
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::code::ResponseCode;
 use crate::protocol::request::queue_offset::{GetMaxOffset, SearchOffset};
@@ -53,8 +53,8 @@ enum Next {
     Pull,
     /// Pull after a pause, which grows.
     Pause,
-    /// The queue has to begin again where the group is now.
-    Restart,
+    /// The queue has to begin again, at this offset at the latest.
+    Restart(i64),
 }
 
 impl Assigned {
@@ -73,9 +73,8 @@ impl Assigned {
             match self.feed_once(group, &mut pace).await {
                 Next::Pull => {}
                 Next::Pause => sleep(pace.backoff.fail()).await,
-                Next::Restart => {
-                    sleep(BEFORE_RESTART).await;
-                    group.rebuild(self.queue(), "its offset was corrected");
+                Next::Restart(offset) => {
+                    group.rebuild(self.queue(), "its offset was corrected", Some(offset));
                     std::future::pending::<()>().await;
                 }
             }
@@ -86,6 +85,9 @@ impl Assigned {
     async fn find_start(&self, group: &Group) -> i64 {
         let mut backoff = Backoff::new(FIRST_PAUSE, LAST_PAUSE);
         let mut chosen = None;
+        if let Origin::Corrected(_) = self.origin {
+            sleep(BEFORE_RESTART).await;
+        }
         loop {
             self.set_waiting(false);
             match self.try_start(group, &mut chosen).await {
@@ -174,7 +176,7 @@ impl Assigned {
         };
         match answer {
             Ok(answer) if group.is_current(&subscription) => {
-                self.take_in(group, pace, asked, answer).await
+                self.take_in(group, pace, asked, answer)
             }
             // The broker chose by tags that nobody wants any more.
             Ok(_) => Next::Pull,
@@ -187,7 +189,7 @@ impl Assigned {
         }
     }
 
-    async fn take_in(
+    fn take_in(
         self: &Arc<Self>,
         group: &Arc<Group>,
         pace: &mut Pace,
@@ -212,7 +214,7 @@ impl Assigned {
                 pace.broker_id = MASTER;
                 Next::Pause
             }
-            Found::IllegalOffset { correct } => self.correct(group, asked.offset, correct).await,
+            Found::IllegalOffset { correct } => self.correct(asked.offset, correct),
         }
     }
 
@@ -245,25 +247,18 @@ impl Assigned {
     }
 
     /// Goes on at an offset that the broker has.
-    async fn correct(&self, group: &Group, offset: i64, correct: i64) -> Next {
+    fn correct(&self, offset: i64, correct: i64) -> Next {
         let queue = self.queue();
         if correct < 0 || correct == offset {
             warn!(%queue, offset, correct, "the broker refuses the offset and knows no better one");
             return Next::Pause;
         }
         warn!(%queue, offset, correct, "the broker does not have the offset; consumption goes on at the nearest");
-        if correct > offset {
-            let _ = self.with_ring(|ring| ring.advance(correct));
-            return Next::Pause;
+        if correct < offset {
+            return Next::Restart(correct);
         }
-        let deadline = group.client().request_deadline();
-        match group.store().commit(queue, correct, deadline).await {
-            Ok(()) => Next::Restart,
-            Err(error) => {
-                warn!(%queue, %error, "the corrected offset is not committed");
-                Next::Pause
-            }
-        }
+        let _ = self.with_ring(|ring| ring.advance(correct));
+        Next::Pause
     }
 
     fn recovered(&self, pace: &mut Pace) {

@@ -25,7 +25,7 @@ use crate::consumer::profile::Profile;
 use crate::consumer::pull::PullSettings;
 use crate::consumer::rebalance::Seen;
 use crate::consumer::report::ConsumerReport;
-use crate::consumer::start_offset::ConsumeFromWhere;
+use crate::consumer::start_offset::{ConsumeFromWhere, Origin};
 use crate::consumer::subscription::{Subscription, retry_topic};
 use crate::message::MessageQueue;
 
@@ -243,28 +243,39 @@ impl Group {
         self.queues.lock().owned.values().cloned().collect()
     }
 
-    /// Takes a queue over, under a new epoch.
-    pub(super) fn assign(self: &Arc<Self>, queues: &mut Queues, queue: &MessageQueue) {
+    /// Takes a queue over, under a new epoch, when `before` has given it up.
+    pub(super) fn assign(
+        self: &Arc<Self>,
+        queues: &mut Queues,
+        queue: &MessageQueue,
+        origin: Origin,
+        before: Option<Arc<Assigned>>,
+    ) {
         queues.epoch += 1;
-        let (epoch, origin) = (Epoch(queues.epoch), queues.seen.origin(queue));
-        let assigned = Arc::new(Assigned::new(
-            queue.clone(),
-            epoch,
-            origin,
-            self.settings.limits,
-        ));
-        let before = queues.leaving.get(queue).cloned();
+        let epoch = Epoch(queues.epoch);
+        let limits = self.settings.limits;
+        let assigned = Arc::new(Assigned::new(queue.clone(), epoch, origin, limits));
         queues.owned.insert(queue.clone(), Arc::clone(&assigned));
         self.spawn("queue", assigned.run(Arc::clone(self), before));
     }
 
-    /// Takes a queue over again: what is left of it changes nothing any more.
-    pub(super) fn rebuild(self: &Arc<Self>, queue: &MessageQueue, why: &str) {
+    /// Takes a queue over again: what is left of it changes nothing any more. It begins where the group is; with `corrected` there,
+    /// but not behind a message that is not finished.
+    pub(super) fn rebuild(
+        self: &Arc<Self>,
+        queue: &MessageQueue,
+        why: &str,
+        corrected: Option<i64>,
+    ) {
         let mut queues = self.queues.lock();
         if let Some(old) = queues.owned.remove(queue) {
             warn!(%queue, epoch = old.epoch().0, why, "queue is taken over again");
             old.end(End::Rebuilt);
-            self.assign(&mut queues, queue);
+            let origin = match corrected {
+                Some(offset) => Origin::Corrected(old.safe_offset().unwrap_or(offset).min(offset)),
+                None => queues.seen.origin(queue),
+            };
+            self.assign(&mut queues, queue, origin, Some(old));
         }
     }
 
@@ -336,7 +347,7 @@ impl Group {
                 .into_iter()
                 .filter(|queue| queue.is_stalled(now))
             {
-                self.rebuild(queue.queue(), "it made no progress");
+                self.rebuild(queue.queue(), "it made no progress", None);
             }
         }
     }

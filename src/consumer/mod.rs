@@ -20,6 +20,8 @@ mod report;
 mod sample;
 mod start_offset;
 mod subscription;
+#[cfg(test)]
+mod tests;
 
 pub use allocate::{
     AllocateStrategy, Average, AverageByCircle, Configured, ConsistentHash, MachineRoom,

@@ -255,7 +255,9 @@ impl Group {
             }
         }
         for queue in &change.assigned {
-            self.assign(&mut queues, queue);
+            let origin = queues.seen.origin(queue);
+            let before = queues.leaving.get(queue).cloned();
+            self.assign(&mut queues, queue, origin, before);
         }
     }
 

@@ -41,6 +41,8 @@ pub(crate) enum Origin {
     Known,
     /// It appeared in a route change while this member ran.
     AddedLater,
+    /// It was there, but the broker had nothing at the group's offset any more: it begins again here.
+    Corrected(i64),
 }
 
 /// Where to begin.
@@ -65,6 +67,7 @@ pub(crate) fn decide(
     stored: Option<i64>,
 ) -> Start {
     match stored {
+        _ if let Origin::Corrected(offset) = origin => Start::Begin(offset),
         Some(offset) if offset >= 0 => Start::GoOn(offset),
         // Some stores say "none" with a negative number.
         Some(_) | None => match from {

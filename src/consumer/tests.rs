@@ -1,0 +1,4 @@
+//! Consumers among peers that the test plays.
+
+mod strange_brokers;
+mod world;
