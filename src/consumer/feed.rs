@@ -198,6 +198,8 @@ impl Assigned {
     ) -> Next {
         pace.broker_id = answer.suggested;
         match answer.found {
+            // It says that it found something, and nothing is there.
+            Found::Messages(messages) if messages.next <= asked.offset => Next::Pause,
             Found::Messages(messages) => self.put(group, pace, messages, asked.reservation),
             Found::Nothing { next } => {
                 pace.expected = LEAST_BYTES;
