@@ -77,6 +77,9 @@ pub(crate) struct Group {
     lookups: Mutex<HashMap<Arc<str>, Instant>>,
     /// A queue has begun, or the queues were shared.
     progressed: Notify,
+    /// The member gives its queues up.
+    leaving: CancellationToken,
+    /// The member has ended.
     closed: CancellationToken,
 }
 
@@ -101,6 +104,7 @@ impl Group {
         store: Box<dyn OffsetStore>,
         sink: Arc<dyn Sink>,
     ) -> Arc<Self> {
+        let closed = CancellationToken::new();
         Arc::new(Self {
             allowance: client.allowance(),
             retry_topic: retry_topic(profile.group()),
@@ -112,7 +116,8 @@ impl Group {
             queues: Mutex::default(),
             lookups: Mutex::default(),
             progressed: Notify::new(),
-            closed: CancellationToken::new(),
+            leaving: closed.child_token(),
+            closed,
         })
     }
 
@@ -131,6 +136,7 @@ impl Group {
             never = self.watch_queues() => match never {},
             leave = wait_for_leave(&mut leave) => leave,
         };
+        self.leaving.cancel();
         let left = self.give_up_all(leave).await;
         registration.unregister(leave.brokers).await;
         drop(closed);
@@ -160,6 +166,11 @@ impl Group {
 
     pub(crate) fn name(&self) -> &str {
         self.profile.group()
+    }
+
+    /// Whether the member gives its queues up, or has ended.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.is_cancelled()
     }
 
     pub(super) fn profile(&self) -> &Profile {

@@ -9,6 +9,7 @@ mod assigned;
 mod backoff;
 mod feed;
 mod group;
+mod handle;
 mod offset;
 mod process_queue;
 mod profile;
@@ -18,6 +19,7 @@ mod rebalance;
 mod report;
 #[cfg(test)]
 mod sample;
+mod setup;
 mod start_offset;
 mod subscription;
 #[cfg(test)]

@@ -29,10 +29,30 @@ impl MessageModel {
     }
 }
 
+/// How a consumer gets its messages, as brokers hear of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ConsumeType {
+    /// A listener is given them.
+    Passively,
+    /// The application asks for them.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the lite-pull consumer says so"))]
+    Actively,
+}
+
+impl ConsumeType {
+    const fn wire_name(self) -> &'static str {
+        match self {
+            Self::Passively => "CONSUME_PASSIVELY",
+            Self::Actively => "CONSUME_ACTIVELY",
+        }
+    }
+}
+
 /// The client holds this and not the consumer, so that a consumer that nobody holds is dropped.
 #[derive(Debug)]
 pub(crate) struct Profile {
     group: Arc<str>,
+    consume_type: ConsumeType,
     model: MessageModel,
     from: ConsumeFromWhere,
     subscriptions: RwLock<Subscriptions>,
@@ -44,12 +64,14 @@ pub(crate) struct Profile {
 impl Profile {
     pub(crate) fn new(
         group: Arc<str>,
+        consume_type: ConsumeType,
         model: MessageModel,
         from: ConsumeFromWhere,
         subscriptions: Subscriptions,
     ) -> Self {
         Self {
             group,
+            consume_type,
             model,
             from,
             subscriptions: RwLock::new(subscriptions),
@@ -123,11 +145,16 @@ impl Member for Profile {
 
     fn describe(&self, body: &mut HeartbeatBody) {
         let subscriptions = self.subscriptions.read();
+        let from = match self.consume_type {
+            ConsumeType::Passively => self.from,
+            // Java's pull consumers never say anything else.
+            ConsumeType::Actively => ConsumeFromWhere::LastOffset,
+        };
         body.consumer_data_set.push(ConsumerData {
             group_name: self.group.to_string(),
-            consume_type: "CONSUME_PASSIVELY".to_owned(),
+            consume_type: self.consume_type.wire_name().to_owned(),
             message_model: self.model.wire_name().to_owned(),
-            consume_from_where: self.from.wire_name().to_owned(),
+            consume_from_where: from.wire_name().to_owned(),
             subscription_data_set: subscriptions.iter().map(|one| one.data()).collect(),
             unit_mode: false,
         });
@@ -148,19 +175,24 @@ mod tests {
 
     use super::*;
 
-    fn profile() -> Profile {
+    fn profile(consume_type: ConsumeType) -> Profile {
         let mut subscriptions = Subscriptions::default();
         subscriptions.set("start", "t", "a || b", 5).unwrap();
-        let from = ConsumeFromWhere::FirstOffset;
-        Profile::new("g".into(), MessageModel::Clustering, from, subscriptions)
+        let (model, from) = (MessageModel::Clustering, ConsumeFromWhere::FirstOffset);
+        Profile::new("g".into(), consume_type, model, from, subscriptions)
+    }
+
+    fn told(consume_type: ConsumeType) -> String {
+        let mut body = HeartbeatBody::default();
+        profile(consume_type).describe(&mut body);
+        serde_json::to_string(&body.consumer_data_set).unwrap()
     }
 
     #[test]
     fn brokers_hear_of_the_group_as_java_tells_them() {
-        let mut body = HeartbeatBody::default();
-        profile().describe(&mut body);
+        let passively = told(ConsumeType::Passively);
         assert_eq!(
-            serde_json::to_string(&body.consumer_data_set).unwrap(),
+            passively,
             concat!(
                 r#"[{"groupName":"g","consumeType":"CONSUME_PASSIVELY","messageModel":"CLUSTERING","#,
                 r#""consumeFromWhere":"CONSUME_FROM_FIRST_OFFSET","subscriptionDataSet":[{"#,
@@ -168,11 +200,15 @@ mod tests {
                 r#""codeSet":[97,98],"subVersion":5,"expressionType":"TAG"}],"unitMode":false}]"#
             )
         );
+        let actively = passively
+            .replace("CONSUME_PASSIVELY", "CONSUME_ACTIVELY")
+            .replace("FROM_FIRST_OFFSET", "FROM_LAST_OFFSET");
+        assert_eq!(told(ConsumeType::Actively), actively);
     }
 
     #[test]
     fn every_change_is_told_and_none_is_lost() {
-        let profile = profile();
+        let profile = profile(ConsumeType::Passively);
         assert!(profile.take_untold() && !profile.take_untold());
         assert!(profile.subscribe("u", "*", 6).unwrap());
         assert!(!profile.subscribe("u", "*", 7).unwrap());

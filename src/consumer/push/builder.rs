@@ -5,110 +5,66 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::try_join_all;
-use tokio::sync::watch;
-use tracing::info;
-
-use crate::client::{Client, ClientBuilder, names};
+use crate::client::Client;
 use crate::config::{ClientConfig, check_time};
-use crate::consumer::allocate::{AllocateStrategy, Average};
-use crate::consumer::group::{Group, Settings, Sink};
-use crate::consumer::offset::BrokerOffsets;
-use crate::consumer::process_queue::Limits;
-use crate::consumer::profile::{MessageModel, Profile};
-use crate::consumer::pull::PullSettings;
+use crate::consumer::allocate::AllocateStrategy;
+use crate::consumer::group::Sink;
+use crate::consumer::profile::{ConsumeType, MessageModel};
+use crate::consumer::push::PushConsumer;
 use crate::consumer::push::concurrent::{Concurrent, ListenerSettings};
 use crate::consumer::push::listener::{Blocking, Closure, ClosureWith, MessageListener};
 use crate::consumer::push::result::ConsumeResult;
-use crate::consumer::push::{Handle, PushConsumer};
+use crate::consumer::setup::{OPERATION, Setup, check_range, invalid};
 use crate::consumer::start_offset::ConsumeFromWhere;
-use crate::consumer::subscription::{Subscriptions, retry_topic};
 use crate::environment::Environment;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::message::MessageExt;
-
-/// What errors call the operation that they come out of.
-const OPERATION: &str = "start a consumer";
-
-/// The group that Java's client has when it was given none: nobody may share it.
-const RESERVED_GROUP: &str = "DEFAULT_CONSUMER";
-
-/// How long a broker holds a pull when there is nothing, and how long a pull may take in all.
-const SUSPEND: Duration = Duration::from_secs(15);
-const PULL: Duration = Duration::from_secs(30);
 
 /// Makes a [`PushConsumer`]. Made by [`PushConsumer::builder`].
 ///
 /// It needs a group, a name server (or a client), at least one subscription and a listener. The defaults are the Java client's.
 #[must_use = "a builder does nothing until it is started"]
 pub struct PushConsumerBuilder {
-    group: String,
-    client: Option<Client>,
-    own_client: ClientBuilder,
-    configures_own_client: bool,
-    subscriptions: Vec<(String, String)>,
+    setup: Setup,
     /// Makes the listener's side, when its settings are known.
     sink: Option<Box<dyn FnOnce(ListenerSettings) -> Arc<dyn Sink> + Send>>,
-    model: MessageModel,
-    from: ConsumeFromWhere,
-    strategy: Arc<dyn AllocateStrategy>,
     concurrency: usize,
     consume_batch_max_size: usize,
-    pull_batch_size: usize,
-    limits: Limits,
     max_reconsume_times: Option<u32>,
     consume_timeout: Duration,
     keeps_timed_out: bool,
-    commit_interval: Duration,
     shutdown_timeout: Duration,
 }
 
 impl PushConsumerBuilder {
     pub(super) fn new(group: String) -> Self {
         Self {
-            group,
-            client: None,
-            own_client: Client::builder(),
-            configures_own_client: false,
-            subscriptions: Vec::new(),
+            setup: Setup::new(group.into()),
             sink: None,
-            model: MessageModel::default(),
-            from: ConsumeFromWhere::default(),
-            strategy: Arc::new(Average),
             concurrency: 20,
             consume_batch_max_size: 1,
-            pull_batch_size: 32,
-            limits: Limits {
-                count: 1000,
-                span: 2000,
-                bytes: 100 * 1024 * 1024,
-            },
             max_reconsume_times: None,
             consume_timeout: Duration::from_secs(15 * 60),
             keeps_timed_out: false,
-            commit_interval: Duration::from_secs(5),
             shutdown_timeout: Duration::from_secs(10),
         }
     }
 
     /// The name servers: see [`ClientConfig::name_server`]. By default those that `NAMESRV_ADDR` names.
     pub fn name_server(mut self, addrs: impl AsRef<str>) -> Self {
-        self.own_client = self.own_client.name_server(addrs.as_ref());
-        self.configures_own_client = true;
+        self.setup.name_server(addrs.as_ref());
         self
     }
 
     /// The configuration of the consumer's own client. Default: [`ClientConfig::from_env`].
     pub fn config(mut self, config: ClientConfig) -> Self {
-        self.own_client = self.own_client.config(config);
-        self.configures_own_client = true;
+        self.setup.config(config);
         self
     }
 
     /// Where connections and the time come from for the consumer's own client. Default: TCP.
     pub fn environment(mut self, environment: Arc<dyn Environment>) -> Self {
-        self.own_client = self.own_client.environment(environment);
-        self.configures_own_client = true;
+        self.setup.environment(environment);
         self
     }
 
@@ -117,32 +73,34 @@ impl PushConsumerBuilder {
     /// A client can have one consumer of a group. Name servers, configuration and environment are the client's then and cannot be
     /// set here.
     pub fn client(mut self, client: &Client) -> Self {
-        self.client = Some(client.clone());
+        self.setup.client(client);
         self
     }
 
     /// Subscribes to a topic: to messages with one of these tags (`TagA || TagB`), or to all (`*`). Needed at least once; for one
     /// topic the last expression counts. All members of a group have to subscribe to the same.
     pub fn subscribe(mut self, topic: impl Into<String>, expression: impl Into<String>) -> Self {
-        self.subscriptions.push((topic.into(), expression.into()));
+        self.setup
+            .subscriptions
+            .push((topic.into(), expression.into()));
         self
     }
 
     /// Whether the members of the group share the messages. Default [`MessageModel::Clustering`].
     pub const fn message_model(mut self, model: MessageModel) -> Self {
-        self.model = model;
+        self.setup.model = model;
         self
     }
 
     /// Where the group begins in a queue for which it has no offset. Default [`ConsumeFromWhere::LastOffset`].
     pub const fn consume_from(mut self, from: ConsumeFromWhere) -> Self {
-        self.from = from;
+        self.setup.from = from;
         self
     }
 
-    /// How the queues are shared among the members; all of them have to use the same. Default [`Average`].
+    /// How the queues are shared among the members; all of them have to use the same. Default [`Average`](crate::Average).
     pub fn allocate_strategy(mut self, strategy: impl AllocateStrategy) -> Self {
-        self.strategy = Arc::new(strategy);
+        self.setup.strategy = Arc::new(strategy);
         self
     }
 
@@ -228,27 +186,27 @@ impl PushConsumerBuilder {
 
     /// How many messages one pull asks for: 1 to 1024. Default 32, which is what brokers give at most unless told otherwise.
     pub const fn pull_batch_size(mut self, messages: usize) -> Self {
-        self.pull_batch_size = messages;
+        self.setup.pull_batch_size = messages;
         self
     }
 
     /// How many messages of one queue may wait for listeners before pulling stops: 1 to 65535. Default 1000.
     pub const fn pull_threshold_for_queue(mut self, messages: usize) -> Self {
-        self.limits.count = messages;
+        self.setup.limits.count = messages;
         self
     }
 
     /// How many bytes of one queue may wait for listeners before pulling stops: at least 1. Default 100 MiB. All queues together are
     /// bounded by [`ClientConfig::max_buffered_bytes`].
     pub const fn pull_threshold_size_for_queue(mut self, bytes: usize) -> Self {
-        self.limits.bytes = bytes;
+        self.setup.limits.bytes = bytes;
         self
     }
 
     /// How far the offsets of one queue's messages that wait for listeners may be apart before pulling stops: 1 to 65535.
     /// Default 2000.
     pub const fn consume_max_span(mut self, offsets: u16) -> Self {
-        self.limits.span = offsets as i64;
+        self.setup.limits.span = offsets as i64;
         self
     }
 
@@ -275,7 +233,7 @@ impl PushConsumerBuilder {
 
     /// How often offsets are committed. Default 5 s. After a crash, what was consumed since comes again.
     pub const fn commit_interval(mut self, interval: Duration) -> Self {
-        self.commit_interval = interval;
+        self.setup.commit_interval = interval;
         self
     }
 
@@ -298,129 +256,27 @@ impl PushConsumerBuilder {
     pub async fn start(mut self) -> Result<PushConsumer> {
         self.check()?;
         let Some(sink) = self.sink.take() else {
-            return Err(Error::invalid(OPERATION, "no listener is set"));
+            return Err(invalid("no listener is set"));
         };
-        let owns_client = self.client.is_none();
-        let client = match self.client.take() {
-            Some(client) => client,
-            None => self.own_client.clone().start().await?,
-        };
-        let subscribed = self.subscribed(client.now_millis())?;
-        client.check_group(OPERATION, &self.group)?;
-        subscribed
-            .iter()
-            .try_for_each(|one| client.check_topic(OPERATION, one.topic()))?;
-        let deadline = client.request_deadline();
-        // An error names the first; the retry topic stands at the beginning of the list.
-        let topics = subscribed
-            .iter()
-            .rev()
-            .map(|one| client.route(one.topic(), deadline));
-        try_join_all(topics).await.map_err(|error| {
-            error
-                .during(OPERATION)
-                .target(format!("group {}", self.group))
-        })?;
-
-        let group: Arc<str> = self.group.as_str().into();
-        let profile = Profile::new(Arc::clone(&group), self.model, self.from, subscribed);
-        let profile = Arc::new(profile);
-        let registration = client.register(Arc::clone(&profile) as Arc<_>)?;
-        let store = Box::new(BrokerOffsets::new(client.clone(), Arc::clone(&group)));
-        let sink = sink(self.listener_settings(Arc::clone(&group)));
-        let member = Group::new(
-            client.clone(),
-            self.settings(group),
-            Arc::clone(&profile),
-            store,
-            sink,
-        );
-        let (leave, told) = watch::channel(None);
-        let (reporter, report) = watch::channel(None);
-        let consumer = PushConsumer {
-            handle: Arc::new(Handle {
-                owns_client,
-                profile,
-                group: Arc::downgrade(&member),
-                shutdown_timeout: self.shutdown_timeout,
-                leave,
-                report,
-                client: client.clone(),
-            }),
-        };
-        client.spawn("consumer", member.run(registration, told, reporter));
-        info!(
-            group = self.group,
-            client = consumer.client_id(),
-            "consumer started"
-        );
-        consumer.settled().await;
-        Ok(consumer)
+        let sink = sink(self.listener_settings());
+        let handle = self.setup.join(ConsumeType::Passively, sink).await?;
+        Ok(PushConsumer::new(handle, self.shutdown_timeout))
     }
 
     /// What can be told to be wrong before anything is connected.
     fn check(&self) -> Result<()> {
-        names::check_group(OPERATION, &self.group, RESERVED_GROUP)?;
-        let fault = |detail: String| Err(Error::invalid(OPERATION, detail));
-        if self.subscriptions.is_empty() {
-            return fault("nothing is subscribed".to_owned());
-        }
-        self.subscribed(0)?;
-        if self.client.is_some() && self.configures_own_client {
-            return fault("a shared client cannot be configured here".to_owned());
-        }
-        let numbers = [
-            ("concurrency", self.concurrency, 1000),
-            ("consume_batch_max_size", self.consume_batch_max_size, 1024),
-            ("pull_batch_size", self.pull_batch_size, 1024),
-            ("pull_threshold_for_queue", self.limits.count, 65_535),
-            (
-                "pull_threshold_size_for_queue",
-                self.limits.bytes,
-                usize::MAX,
-            ),
-            ("consume_max_span", self.limits.span as usize, 65_535),
-        ];
-        for (name, number, max) in numbers {
-            if !(1..=max).contains(&number) {
-                return fault(format!("{name} is {number}, allowed is 1 to {max}"));
-            }
-        }
+        self.setup.check()?;
+        check_range("concurrency", self.concurrency, 1000)?;
+        check_range("consume_batch_max_size", self.consume_batch_max_size, 1024)?;
         check_time(OPERATION, "consume_timeout", self.consume_timeout)?;
-        check_time(OPERATION, "commit_interval", self.commit_interval)?;
         // Zero is a time here.
         let patience = self.shutdown_timeout.max(Duration::from_nanos(1));
         check_time(OPERATION, "shutdown_timeout", patience)
     }
 
-    /// The subscriptions, and that of the group's retry topic.
-    fn subscribed(&self, now_millis: i64) -> Result<Subscriptions> {
-        let mut subscriptions = Subscriptions::default();
-        for (topic, expression) in &self.subscriptions {
-            subscriptions.set(OPERATION, topic, expression, now_millis)?;
-        }
-        subscriptions.set(OPERATION, &retry_topic(&self.group), "*", now_millis)?;
-        Ok(subscriptions)
-    }
-
-    fn settings(&self, group: Arc<str>) -> Settings {
-        Settings {
-            from: self.from,
-            strategy: Arc::clone(&self.strategy),
-            limits: self.limits,
-            pulls: PullSettings {
-                group,
-                max_messages: self.pull_batch_size as i32,
-                suspend: SUSPEND,
-                timeout: PULL,
-            },
-            commit_interval: self.commit_interval,
-        }
-    }
-
-    fn listener_settings(&self, group: Arc<str>) -> ListenerSettings {
+    fn listener_settings(&self) -> ListenerSettings {
         ListenerSettings {
-            group,
+            group: Arc::clone(self.setup.group()),
             concurrency: self.concurrency,
             batch: self.consume_batch_max_size,
             timeout: self.consume_timeout,
@@ -435,8 +291,8 @@ impl PushConsumerBuilder {
 impl fmt::Debug for PushConsumerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PushConsumerBuilder")
-            .field("group", &self.group)
-            .field("subscriptions", &self.subscriptions)
+            .field("group", self.setup.group())
+            .field("subscriptions", &self.setup.subscriptions)
             .finish_non_exhaustive()
     }
 }
