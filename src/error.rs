@@ -1,5 +1,6 @@
 //! The one public error: what failed, where, how often it was tried, and what that says of the outcome.
 
+use std::any::Any;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
@@ -46,6 +47,8 @@ pub enum ErrorKind {
     Unsupported,
     /// A closure of the application failed or panicked.
     Application,
+    /// The place where a consumer's offsets are kept failed, or somebody else has it.
+    OffsetStore,
 }
 
 impl ErrorKind {
@@ -63,6 +66,7 @@ impl ErrorKind {
             Self::Closed => "shut down",
             Self::Unsupported => "not supported",
             Self::Application => "the application's code failed",
+            Self::OffsetStore => "the offset store failed",
         }
     }
 }
@@ -105,7 +109,8 @@ impl Error {
             | ErrorKind::Connect
             | ErrorKind::ConnectionLost
             | ErrorKind::Timeout
-            | ErrorKind::Overloaded => true,
+            | ErrorKind::Overloaded
+            | ErrorKind::OffsetStore => true,
             ErrorKind::Broker => matches!(
                 self.0.code,
                 Some(
@@ -241,6 +246,13 @@ impl Error {
         change(&mut inner);
         Self(Arc::new(inner))
     }
+}
+
+/// What a panic said.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no text")
 }
 
 impl Inner {

@@ -17,7 +17,7 @@ pub use config::ClientConfig;
 pub use consumer::{
     AllocateStrategy, Average, AverageByCircle, Configured, ConsistentHash, ConsumeContext,
     ConsumeFromWhere, ConsumeResult, ConsumeStatus, ConsumerReport, MachineRoom, MachineRoomNearby,
-    MessageListener, MessageModel, PushConsumer, PushConsumerBuilder,
+    MessageListener, MessageModel, OffsetStore, PushConsumer, PushConsumerBuilder,
 };
 pub use error::{Delivery, Error, ErrorKind, Result};
 pub use message::{Message, MessageBuilder, MessageExt, MessageQueue};

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::consumer::group::Group;
-use crate::consumer::offset::OffsetStore;
+use crate::consumer::offset::Offsets;
 use crate::consumer::process_queue::{Limits, ProcessQueue, Ticket};
 use crate::consumer::start_offset::Origin;
 use crate::error::{Error, ErrorKind, Result};
@@ -311,7 +311,7 @@ impl Assigned {
 
     /// Commits the safe offset, if it has moved. After the queue was lost only where that does not put the group back behind what
     /// its new owner has committed; after it was taken over again not at all.
-    pub(crate) async fn commit(&self, store: &dyn OffsetStore, deadline: Instant) -> Result<()> {
+    pub(crate) async fn commit(&self, store: &Offsets, deadline: Instant) -> Result<()> {
         let Ok(_one) = timeout_at(deadline, self.committing.lock()).await else {
             let MessageQueue {
                 topic,
@@ -418,9 +418,12 @@ impl fmt::Debug for Assigned {
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error as StdError;
+
     use async_trait::async_trait;
 
     use super::*;
+    use crate::consumer::offset::OffsetStore;
 
     /// A store that hears of commits and never answers them.
     #[derive(Debug, Default)]
@@ -428,11 +431,18 @@ mod tests {
 
     #[async_trait]
     impl OffsetStore for Mute {
-        async fn load(&self, _: &MessageQueue, _: Instant) -> Result<Option<i64>> {
+        async fn load(
+            &self,
+            _: &MessageQueue,
+        ) -> Result<Option<i64>, Box<dyn StdError + Send + Sync>> {
             Ok(None)
         }
 
-        async fn commit(&self, _: &MessageQueue, offset: i64, _: Instant) -> Result<()> {
+        async fn commit(
+            &self,
+            _: &MessageQueue,
+            offset: i64,
+        ) -> Result<(), Box<dyn StdError + Send + Sync>> {
             self.0.lock().push(offset);
             std::future::pending().await
         }
@@ -453,25 +463,27 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_commit_that_waits_in_vain_for_another_one_has_failed() {
-        let (assigned, store) = (assigned(), Mute::default());
+        let mute = Arc::new(Mute::default());
+        let (assigned, store) = (assigned(), Offsets::new(Arc::clone(&mute)));
         let deadline = Instant::now() + Duration::from_secs(3);
-        let never = assigned.commit(&store, deadline);
+        let never = assigned.commit(&store, deadline + Duration::from_secs(1));
         let second = assigned.commit(&store, deadline);
         let error = tokio::select! {
             biased;
-            _ = never => unreachable!("the store never answers"),
+            _ = never => unreachable!("the store never answers, and there is time left"),
             outcome = second => outcome.unwrap_err(),
         };
         assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
-        assert_eq!(*store.0.lock(), [5]);
+        assert_eq!(*mute.0.lock(), [5]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_was_taken_over_again_commits_nothing() {
-        let (assigned, store) = (assigned(), Mute::default());
+        let mute = Arc::new(Mute::default());
+        let (assigned, store) = (assigned(), Offsets::new(Arc::clone(&mute)));
         assigned.end(End::Rebuilt);
         let deadline = Instant::now() + Duration::from_secs(3);
         assigned.commit(&store, deadline).await.unwrap();
-        assert!(store.0.lock().is_empty());
+        assert!(mute.0.lock().is_empty());
     }
 }

@@ -19,7 +19,7 @@ use tracing::{info, warn};
 use crate::client::{Allowance, Client, Member, Registration};
 use crate::consumer::allocate::AllocateStrategy;
 use crate::consumer::assigned::{Assigned, End, Epoch};
-use crate::consumer::offset::OffsetStore;
+use crate::consumer::offset::Offsets;
 use crate::consumer::process_queue::Limits;
 use crate::consumer::profile::Profile;
 use crate::consumer::pull::PullSettings;
@@ -69,7 +69,7 @@ pub(crate) struct Group {
     settings: Settings,
     profile: Arc<Profile>,
     retry_topic: Arc<str>,
-    store: Box<dyn OffsetStore>,
+    store: Offsets,
     allowance: Allowance,
     sink: Arc<dyn Sink>,
     pub(super) queues: Mutex<Queues>,
@@ -101,7 +101,7 @@ impl Group {
         client: Client,
         settings: Settings,
         profile: Arc<Profile>,
-        store: Box<dyn OffsetStore>,
+        store: Offsets,
         sink: Arc<dyn Sink>,
     ) -> Arc<Self> {
         let closed = CancellationToken::new();
@@ -156,8 +156,8 @@ impl Group {
         &self.settings.pulls
     }
 
-    pub(crate) fn store(&self) -> &dyn OffsetStore {
-        &*self.store
+    pub(crate) fn store(&self) -> &Offsets {
+        &self.store
     }
 
     pub(crate) const fn allowance(&self) -> &Allowance {

@@ -29,6 +29,7 @@ pub use allocate::{
     AllocateStrategy, Average, AverageByCircle, Configured, ConsistentHash, MachineRoom,
     MachineRoomNearby,
 };
+pub use offset::OffsetStore;
 pub use profile::MessageModel;
 pub use push::{
     ConsumeContext, ConsumeResult, ConsumeStatus, MessageListener, PushConsumer,

@@ -12,7 +12,7 @@ use crate::config::{ClientConfig, check_time};
 use crate::consumer::allocate::{AllocateStrategy, Average};
 use crate::consumer::group::{Group, Settings, Sink};
 use crate::consumer::handle::Handle;
-use crate::consumer::offset::BrokerOffsets;
+use crate::consumer::offset::{BrokerOffsets, Offsets};
 use crate::consumer::process_queue::Limits;
 use crate::consumer::profile::{ConsumeType, MessageModel, Profile};
 use crate::consumer::pull::PullSettings;
@@ -161,7 +161,7 @@ impl Setup {
         );
         let profile = Arc::new(profile);
         let registration = client.register(Arc::clone(&profile) as Arc<_>)?;
-        let store = Box::new(BrokerOffsets::new(client.clone(), Arc::clone(&self.group)));
+        let store = Offsets::new(BrokerOffsets::new(client.clone(), Arc::clone(&self.group)));
         let member = Group::new(
             client.clone(),
             self.settings(),

@@ -18,12 +18,11 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::error;
 
 use crate::client::Client;
-use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::error::{Delivery, Error, ErrorKind, Result, panic_text};
 use crate::producer::OPERATION;
 use crate::producer::admission::Ticket;
 use crate::producer::result::SendResult;
 use crate::producer::send::SendFuture;
-use crate::producer::target::text_of;
 
 /// How many accepted messages are taken over at once.
 const BATCH: usize = 64;
@@ -135,7 +134,7 @@ impl Accepted {
         match self.report.take() {
             Some(Report::Callback(callback)) => {
                 if let Err(panic) = catch_unwind(AssertUnwindSafe(|| callback(outcome))) {
-                    error!(topic = %self.topic, panic = text_of(&*panic), "a send callback panicked");
+                    error!(topic = %self.topic, panic = panic_text(&*panic), "a send callback panicked");
                 }
             }
             // A receipt that was dropped wants no outcome.

@@ -9,11 +9,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::error;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, panic_text};
 use crate::message::Message;
 use crate::producer::OPERATION;
 use crate::producer::result::SendResult;
-use crate::producer::target::text_of;
 
 /// Is told of every message before it is sent, and of what became of it. Given to a producer with
 /// [`DefaultProducerBuilder::interceptor`](crate::DefaultProducerBuilder::interceptor).
@@ -180,7 +179,7 @@ fn ask(interceptor: &dyn SendInterceptor, group: &str, message: &mut Message) ->
         Ok(Ok(())) => Ok(()),
         Ok(Err(why)) => Err(against(format!("an interceptor is against it: {why}"))),
         Err(panic) => {
-            let text = text_of(&*panic);
+            let text = panic_text(&*panic);
             Err(against(format!("an interceptor panicked: {text}")))
         }
     }
@@ -200,7 +199,7 @@ impl Watched {
                 Err(error) => interceptor.failed(&send, error),
             }));
             if let Err(panic) = told {
-                let (topic, panic) = (self.message.topic(), text_of(&*panic));
+                let (topic, panic) = (self.message.topic(), panic_text(&*panic));
                 error!(%topic, panic, "an interceptor panicked after a send");
             }
         }

@@ -1,11 +1,10 @@
 //! Where a message is to go, as the application said.
 
-use std::any::Any;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, panic_text};
 use crate::message::{Message, MessageQueue};
 use crate::producer::OPERATION;
 use crate::producer::faults::Faults;
@@ -110,8 +109,12 @@ fn ask(selector: Selector, queues: &[MessageQueue], message: &Message) -> Result
             .topic_of(message.topic())
             .detail(detail)
     };
-    let index = catch_unwind(AssertUnwindSafe(|| selector(queues, message)))
-        .map_err(|panic| failed(format!("the queue selector panicked: {}", text_of(&*panic))))?;
+    let index = catch_unwind(AssertUnwindSafe(|| selector(queues, message))).map_err(|panic| {
+        failed(format!(
+            "the queue selector panicked: {}",
+            panic_text(&*panic)
+        ))
+    })?;
     let count = queues.len();
     if index >= count {
         return Err(failed(format!(
@@ -125,11 +128,4 @@ fn no_queue(message: &Message) -> Error {
     Error::new(ErrorKind::NoRoute, OPERATION)
         .topic_of(message.topic())
         .detail("the topic has no queue that can be written")
-}
-
-/// What a panic said.
-pub(super) fn text_of(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no text")
 }

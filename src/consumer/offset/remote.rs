@@ -1,9 +1,9 @@
 //! Offsets that a group's brokers keep: those of a clustering consumer.
 
+use std::error::Error as StdError;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::time::Instant;
 
 use crate::client::Client;
 use crate::consumer::offset::OffsetStore;
@@ -27,7 +27,10 @@ impl BrokerOffsets {
 
 #[async_trait]
 impl OffsetStore for BrokerOffsets {
-    async fn load(&self, queue: &MessageQueue, deadline: Instant) -> Result<Option<i64>> {
+    async fn load(
+        &self,
+        queue: &MessageQueue,
+    ) -> Result<Option<i64>, Box<dyn StdError + Send + Sync>> {
         let (addr, _) = broker(&self.client, queue, MASTER).await?;
         let header = QueryConsumerOffset {
             consumer_group: (&*self.group).into(),
@@ -37,13 +40,16 @@ impl OffsetStore for BrokerOffsets {
             set_zero_if_not_found: Some(false),
             broker_name: Some((&*queue.broker_name).into()),
         };
-        self.client
-            .rpc()
-            .query_offset(&addr, &header, deadline)
-            .await
+        let deadline = self.client.request_deadline();
+        let rpc = self.client.rpc();
+        Ok(rpc.query_offset(&addr, &header, deadline).await?)
     }
 
-    async fn commit(&self, queue: &MessageQueue, offset: i64, deadline: Instant) -> Result<()> {
+    async fn commit(
+        &self,
+        queue: &MessageQueue,
+        offset: i64,
+    ) -> Result<(), Box<dyn StdError + Send + Sync>> {
         let (addr, _) = broker(&self.client, queue, MASTER).await?;
         let header = UpdateConsumerOffset {
             consumer_group: (&*self.group).into(),
@@ -52,9 +58,8 @@ impl OffsetStore for BrokerOffsets {
             commit_offset: offset,
             broker_name: Some((&*queue.broker_name).into()),
         };
-        self.client
-            .rpc()
-            .commit_offset(&addr, &header, deadline)
-            .await
+        let deadline = self.client.request_deadline();
+        let rpc = self.client.rpc();
+        Ok(rpc.commit_offset(&addr, &header, deadline).await?)
     }
 }

@@ -23,6 +23,7 @@ use crate::consumer::push::dispatch::{Dispatch, Place};
 use crate::consumer::push::listener::{ConsumeContext, MessageListener};
 use crate::consumer::push::result::ConsumeResult;
 use crate::consumer::push::retry::{Batch, RETRY_HERE};
+use crate::error::panic_text;
 use crate::message::{MAX_INFLATED, MessageExt};
 use crate::protocol::DecodeError;
 
@@ -200,7 +201,7 @@ async fn settle(
             batch.fail(acked..which.end, failure.delay_level).await;
         }
         Err(panic) => {
-            error!(queue = %batch.queue.queue(), panic = text(&*panic), "the listener panicked");
+            error!(queue = %batch.queue.queue(), panic = panic_text(&*panic), "the listener panicked");
             batch.fail(which, 0).await;
             // It is the application's value, too.
             let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
@@ -242,10 +243,4 @@ fn poll<F: Future>(mut slot: Pin<&mut Option<F>>) -> impl Future<Output = F::Out
         Some(future) => future.poll(cx),
         None => Poll::Pending,
     })
-}
-
-fn text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no text")
 }

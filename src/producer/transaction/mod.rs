@@ -19,11 +19,10 @@ use std::time::Duration;
 use futures::FutureExt;
 use tracing::warn;
 
-use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::error::{Delivery, Error, ErrorKind, Result, panic_text};
 use crate::message::{Message, MessageQueue};
 use crate::producer::result::{SendResult, SendStatus};
 use crate::producer::send::SendFuture;
-use crate::producer::target::text_of;
 use crate::producer::{DefaultProducer, ProducerReport, Shared};
 use crate::protocol::message::property_names as names;
 
@@ -217,7 +216,7 @@ fn half(mut message: Message, shared: &Shared) -> Result<Message> {
 async fn resolve(asking: impl Future<Output = TransactionResolution>) -> TransactionResolution {
     let outcome = AssertUnwindSafe(asking).catch_unwind().await;
     outcome.unwrap_or_else(|panic| {
-        let text = format!("panicked: {}", text_of(&*panic));
+        let text = format!("panicked: {}", panic_text(&*panic));
         TransactionResolution::from(Err(text.into()))
     })
 }
