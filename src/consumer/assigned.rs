@@ -90,6 +90,8 @@ struct State {
     version: i64,
     /// When the queue's task last got on.
     progress: Instant,
+    /// The application was told of the assignment, and has to be told of its end.
+    announced: bool,
     committed: Option<i64>,
     end: Option<End>,
 }
@@ -107,6 +109,7 @@ impl Assigned {
                 waiting: false,
                 version: 0,
                 progress: Instant::now(),
+                announced: false,
                 committed: None,
                 end: None,
             }),
@@ -133,6 +136,7 @@ impl Assigned {
         let feeding = async {
             if let Some(before) = &before {
                 before.gone().await;
+                self.inherit(before);
             }
             self.feed(&group).await;
         };
@@ -163,10 +167,30 @@ impl Assigned {
         self.gone.cancelled().await;
     }
 
-    /// Begins at an offset, which is committed already.
-    pub(super) fn begin(&self, offset: i64) {
+    /// Goes on for an assignment that was taken over again: for the application it is still the same.
+    fn inherit(&self, before: &Self) {
+        let before = before.state.lock();
+        if before.end == Some(End::Rebuilt) && before.announced {
+            self.state.lock().announced = true;
+        }
+    }
+
+    /// Tells the application that the queue is ours, unless it knows.
+    pub(super) async fn announce(&self, group: &Group) {
+        if !std::mem::replace(&mut self.state.lock().announced, true) {
+            let deadline = group.client().request_deadline();
+            group
+                .settings()
+                .hooks
+                .on_assigned(&self.queue, deadline)
+                .await;
+        }
+    }
+
+    /// Begins at an offset; with what is committed.
+    pub(super) fn begin(&self, offset: i64, committed: Option<i64>) {
         let mut state = self.state.lock();
-        state.committed = Some(offset);
+        state.committed = committed;
         if state.end.is_none() {
             state.ring = Some(ProcessQueue::new(offset));
         }
@@ -363,6 +387,14 @@ impl Assigned {
             warn!(queue = %self.queue, running, "listeners still have messages of a queue that is given up");
         }
         self.commit_last(group, deadline()).await;
+        let announced = self.state.lock().announced;
+        if announced {
+            // Half of what is left at a shutdown: leaving the group takes its time, too.
+            let now = Instant::now();
+            let left = deadline().saturating_duration_since(now);
+            let until = now + if commits.is_some() { left / 2 } else { left };
+            group.settings().hooks.on_revoked(&self.queue, until).await;
+        }
         info!(queue = %self.queue, epoch = self.epoch.0, ?end, "queue given up");
     }
 
@@ -456,7 +488,7 @@ mod tests {
         };
         let queue = MessageQueue::new("t", "b", 0);
         let assigned = Assigned::new(queue, Epoch(1), Origin::Known, limits);
-        assigned.begin(0);
+        assigned.begin(0, Some(0));
         assigned.with_ring(|ring| ring.advance(5)).unwrap();
         assigned
     }

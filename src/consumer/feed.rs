@@ -60,8 +60,11 @@ enum Next {
 impl Assigned {
     /// Begins where the group is, and pulls until the queue is given up: it is cancelled then.
     pub(super) async fn feed(self: &Arc<Self>, group: &Arc<Group>) {
-        let offset = self.find_start(group).await;
-        self.begin(offset);
+        let (offset, committed) = self.find_start(group).await;
+        self.set_waiting(true);
+        self.announce(group).await;
+        self.set_waiting(false);
+        self.begin(offset, committed);
         group.progressed();
         info!(queue = %self.queue(), epoch = self.epoch().0, offset, "queue taken");
         let mut pace = Pace {
@@ -81,8 +84,8 @@ impl Assigned {
         }
     }
 
-    /// Where to begin, asked for until it is known and committed.
-    async fn find_start(&self, group: &Group) -> i64 {
+    /// Where to begin, asked for until it is known and committed; and what is committed.
+    async fn find_start(&self, group: &Group) -> (i64, Option<i64>) {
         let mut backoff = Backoff::new(FIRST_PAUSE, LAST_PAUSE);
         let mut chosen = None;
         if let Origin::Corrected(_) = self.origin {
@@ -91,7 +94,7 @@ impl Assigned {
         loop {
             self.set_waiting(false);
             match self.try_start(group, &mut chosen).await {
-                Ok(offset) => return offset,
+                Ok(begun) => return begun,
                 Err(error) => {
                     warn!(queue = %self.queue(), %error, "it is not known yet where the queue begins");
                     note_failure(group, self, &error).await;
@@ -102,14 +105,18 @@ impl Assigned {
     }
 
     /// One attempt. What was chosen stays chosen, so that nothing is skipped that came after the choice.
-    async fn try_start(&self, group: &Group, chosen: &mut Option<i64>) -> Result<i64> {
+    async fn try_start(
+        &self,
+        group: &Group,
+        chosen: &mut Option<i64>,
+    ) -> Result<(i64, Option<i64>)> {
         let (client, queue) = (group.client(), self.queue());
         let deadline = client.request_deadline();
         let stored = group.store().load(queue, deadline).await?;
         let is_retry_topic = group.is_retry(&queue.topic);
         let start = decide(group.settings().from, self.origin, is_retry_topic, stored);
         let offset = match (start, *chosen) {
-            (Start::GoOn(offset), _) => return Ok(offset),
+            (Start::GoOn(offset), _) => return Ok((offset, Some(offset))),
             (_, Some(offset)) => offset,
             (Start::Begin(offset), None) => offset,
             (Start::End, None) => {
@@ -140,8 +147,12 @@ impl Assigned {
                 .detail(format!("the broker says {offset}")));
         }
         *chosen = Some(offset);
-        group.store().commit(queue, offset, deadline).await?;
-        Ok(offset)
+        match group.store().commit(queue, offset, deadline).await {
+            Ok(()) => Ok((offset, Some(offset))),
+            // What a file cannot keep is no reason for a member to get nothing. Whoever commits tries again, and says so.
+            Err(_) if group.is_broadcasting() => Ok((offset, None)),
+            Err(error) => Err(error),
+        }
     }
 
     /// Waits for room, pulls once, and takes in what came.
@@ -314,7 +325,7 @@ mod tests {
         };
         let queue = MessageQueue::new("t", "broker-a", 0);
         let queue = Assigned::new(queue, Epoch(1), Origin::Known, limits);
-        queue.begin(0);
+        queue.begin(0, Some(0));
         let allowance = Budget::new(1 << 20).allowance();
         let reservation = allowance.reserve(1).now_or_never().unwrap();
         queue

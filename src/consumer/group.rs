@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -19,9 +20,10 @@ use tracing::{info, warn};
 use crate::client::{Allowance, Client, Member, Registration};
 use crate::consumer::allocate::AllocateStrategy;
 use crate::consumer::assigned::{Assigned, End, Epoch};
+use crate::consumer::hooks::Hooks;
 use crate::consumer::offset::Offsets;
 use crate::consumer::process_queue::Limits;
-use crate::consumer::profile::Profile;
+use crate::consumer::profile::{MessageModel, Profile};
 use crate::consumer::pull::PullSettings;
 use crate::consumer::rebalance::Seen;
 use crate::consumer::report::ConsumerReport;
@@ -49,6 +51,7 @@ pub(crate) trait Sink: Send + Sync + 'static {
 pub(crate) struct Settings {
     pub(crate) from: ConsumeFromWhere,
     pub(crate) strategy: Arc<dyn AllocateStrategy>,
+    pub(crate) hooks: Arc<Hooks>,
     pub(crate) limits: Limits,
     pub(crate) pulls: PullSettings,
     pub(crate) commit_interval: Duration,
@@ -72,6 +75,8 @@ pub(crate) struct Group {
     store: Offsets,
     allowance: Allowance,
     sink: Arc<dyn Sink>,
+    /// How many messages have failed that nobody gets again.
+    dropped: AtomicUsize,
     pub(super) queues: Mutex<Queues>,
     /// When a topic's route was last looked up because of a failure.
     lookups: Mutex<HashMap<Arc<str>, Instant>>,
@@ -113,6 +118,7 @@ impl Group {
             profile,
             store,
             sink,
+            dropped: AtomicUsize::new(0),
             queues: Mutex::default(),
             lookups: Mutex::default(),
             progressed: Notify::new(),
@@ -186,6 +192,16 @@ impl Group {
     pub(crate) fn is_current(&self, subscription: &Subscription) -> bool {
         let now = self.subscription(subscription.topic());
         now.is_some_and(|now| now.version() == subscription.version())
+    }
+
+    /// Whether every member gets every message.
+    pub(crate) fn is_broadcasting(&self) -> bool {
+        self.profile.model() == MessageModel::Broadcasting
+    }
+
+    /// Counts messages that have failed and do not come again.
+    pub(crate) fn dropped(&self, messages: usize) {
+        self.dropped.fetch_add(messages, Ordering::Relaxed);
     }
 
     /// Whether it is the group's retry topic.
@@ -386,7 +402,7 @@ impl Group {
             );
         }
         let lefts = queues.values().map(|queue| (queue.queue(), queue.left()));
-        let mut report = ConsumerReport::default();
+        let mut report = ConsumerReport::new(self.dropped.load(Ordering::Relaxed));
         lefts.for_each(|(queue, left)| report.add(queue, left));
         report
     }

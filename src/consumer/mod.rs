@@ -10,6 +10,7 @@ mod backoff;
 mod feed;
 mod group;
 mod handle;
+mod hooks;
 mod offset;
 mod process_queue;
 mod profile;

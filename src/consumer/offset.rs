@@ -3,12 +3,15 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::FutureExt;
 use tokio::time::{Instant, timeout_at};
 
+use crate::client::Client;
+use crate::consumer::profile::MessageModel;
 use crate::error::{Error, ErrorKind, Result, panic_text};
 use crate::message::MessageQueue;
 
@@ -16,8 +19,8 @@ mod file;
 mod local;
 mod remote;
 
-pub(crate) use local::LocalOffsets;
-pub(crate) use remote::BrokerOffsets;
+use local::LocalOffsets;
+use remote::BrokerOffsets;
 
 /// Keeps a group's offsets in a place of the application's: for each queue the offset of the next message to consume.
 ///
@@ -85,6 +88,27 @@ impl<S: OffsetStore + ?Sized> OffsetStore for Arc<S> {
         offset: i64,
     ) -> Result<(), Box<dyn StdError + Send + Sync>> {
         (**self).commit(queue, offset).await
+    }
+}
+
+/// Where a consumer keeps its offsets when the application does not say so: at the brokers, or in a file below `folder`.
+///
+/// # Errors
+/// There is no folder, or another consumer has the file.
+pub(crate) async fn of_model(
+    client: &Client,
+    group: &Arc<str>,
+    model: MessageModel,
+    folder: Option<PathBuf>,
+) -> Result<Offsets> {
+    match model {
+        MessageModel::Clustering => {
+            let store = BrokerOffsets::new(client.clone(), Arc::clone(group));
+            Ok(Offsets::new(store))
+        }
+        MessageModel::Broadcasting => LocalOffsets::open(client, group, folder)
+            .await
+            .map(Offsets::new),
     }
 }
 

@@ -19,12 +19,16 @@ pub enum MessageModel {
     /// Every message goes to one member; the brokers keep the group's offsets. The default.
     #[default]
     Clustering,
+    /// Every member gets every message, once: one that fails is logged and counted, and does not come again. Each member keeps its
+    /// own offsets, in a file.
+    Broadcasting,
 }
 
 impl MessageModel {
-    const fn wire_name(self) -> &'static str {
+    pub(crate) const fn wire_name(self) -> &'static str {
         match self {
             Self::Clustering => "CLUSTERING",
+            Self::Broadcasting => "BROADCASTING",
         }
     }
 }
@@ -81,6 +85,10 @@ impl Profile {
             untold: AtomicBool::new(true),
             changed: Notify::new(),
         }
+    }
+
+    pub(crate) const fn model(&self) -> MessageModel {
+        self.model
     }
 
     /// What is subscribed of a topic now.

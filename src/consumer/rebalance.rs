@@ -171,6 +171,10 @@ impl Group {
             queues.seen.note(topic, &route.readable);
             queues.misses_retry_topic &= !self.is_retry(topic);
         }
+        if self.is_broadcasting() {
+            self.apply(topic, &route.readable.iter().cloned().collect());
+            return true;
+        }
         let Some(mut members) = self.members(route, asked).await else {
             return false;
         };

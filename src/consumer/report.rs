@@ -3,11 +3,12 @@
 use crate::consumer::assigned::Left;
 use crate::message::MessageQueue;
 
-/// What a consumer left when it was shut down. The group gets all of it again.
+/// What a consumer left when it was shut down. The group gets all of it again, but for what was [dropped](Self::dropped).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ConsumerReport {
     unfinished: usize,
     uncommitted: Vec<MessageQueue>,
+    dropped: usize,
 }
 
 impl ConsumerReport {
@@ -21,9 +22,22 @@ impl ConsumerReport {
         &self.uncommitted
     }
 
+    /// How many messages have failed while the consumer ran, if it was a [broadcasting](crate::MessageModel::Broadcasting) one: those do
+    /// not come again.
+    pub const fn dropped(&self) -> usize {
+        self.dropped
+    }
+
     /// Whether nothing was left.
     pub fn is_clean(&self) -> bool {
         self.unfinished == 0 && self.uncommitted.is_empty()
+    }
+
+    pub(super) fn new(dropped: usize) -> Self {
+        Self {
+            dropped,
+            ..Self::default()
+        }
     }
 
     pub(super) fn add(&mut self, queue: &MessageQueue, left: Left) {

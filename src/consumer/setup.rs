@@ -2,6 +2,7 @@
 //!
 //! Does not know: what is done with the messages, and the settings of that.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use crate::config::{ClientConfig, check_time};
 use crate::consumer::allocate::{AllocateStrategy, Average};
 use crate::consumer::group::{Group, Settings, Sink};
 use crate::consumer::handle::Handle;
-use crate::consumer::offset::{BrokerOffsets, Offsets};
+use crate::consumer::hooks::Hooks;
+use crate::consumer::offset::{Offsets, of_model};
 use crate::consumer::process_queue::Limits;
 use crate::consumer::profile::{ConsumeType, MessageModel, Profile};
 use crate::consumer::pull::PullSettings;
@@ -32,7 +34,7 @@ const SUSPEND: Duration = Duration::from_secs(15);
 const PULL: Duration = Duration::from_secs(30);
 
 /// What the builders of all consumers set. The defaults are the Java client's.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Setup {
     group: Arc<str>,
     client: Option<Client>,
@@ -41,7 +43,13 @@ pub(super) struct Setup {
     pub(super) subscriptions: Vec<(String, String)>,
     pub(super) model: MessageModel,
     pub(super) from: ConsumeFromWhere,
-    pub(super) strategy: Arc<dyn AllocateStrategy>,
+    /// Java's default if it is not set.
+    pub(super) strategy: Option<Arc<dyn AllocateStrategy>>,
+    /// Where the application keeps the offsets itself.
+    pub(super) store: Option<Offsets>,
+    /// Where a broadcasting consumer keeps its offsets.
+    pub(super) offset_folder: Option<PathBuf>,
+    pub(super) hooks: Hooks,
     pub(super) limits: Limits,
     /// How many messages one pull asks for.
     pub(super) pull_batch_size: usize,
@@ -58,7 +66,10 @@ impl Setup {
             subscriptions: Vec::new(),
             model: MessageModel::default(),
             from: ConsumeFromWhere::default(),
-            strategy: Arc::new(Average),
+            strategy: None,
+            store: None,
+            offset_folder: None,
+            hooks: Hooks::default(),
             limits: Limits {
                 count: 1000,
                 span: 2000,
@@ -104,6 +115,7 @@ impl Setup {
         if self.client.is_some() && self.configures_own_client {
             return Err(invalid("a shared client cannot be configured here"));
         }
+        self.check_model()?;
         check_range("pull_batch_size", self.pull_batch_size, 1024)?;
         check_range("pull_threshold_for_queue", self.limits.count, 65_535)?;
         check_range(
@@ -113,6 +125,22 @@ impl Setup {
         )?;
         check_range("consume_max_span", self.limits.span as usize, 65_535)?;
         check_time(OPERATION, "commit_interval", self.commit_interval)
+    }
+
+    /// Whether nothing is set that would have no effect.
+    fn check_model(&self) -> Result<()> {
+        match self.model {
+            MessageModel::Clustering if self.offset_folder.is_some() => Err(invalid(
+                "local_offset_dir is set, but only a broadcasting consumer keeps its offsets in a file",
+            )),
+            MessageModel::Broadcasting if self.strategy.is_some() => Err(invalid(
+                "allocate_strategy is set, but every member of a broadcasting group gets all queues",
+            )),
+            _ if self.store.is_some() && self.offset_folder.is_some() => Err(invalid(
+                "offset_store and local_offset_dir are both set, but offsets are kept in one place only",
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Joins the group. Waits until the member has its queues and knows where each begins, for some time.
@@ -127,7 +155,7 @@ impl Setup {
             None => self.own_client.clone().start().await?,
         };
         let mut subscribed = self.subscribed(client.now_millis())?;
-        if consume_type == ConsumeType::Passively {
+        if consume_type == ConsumeType::Passively && self.model == MessageModel::Clustering {
             // Where failed messages come back.
             subscribed.set(
                 OPERATION,
@@ -160,8 +188,11 @@ impl Setup {
             subscribed,
         );
         let profile = Arc::new(profile);
+        let store = match &self.store {
+            Some(own) => own.clone(),
+            None => of_model(&client, &self.group, self.model, self.offset_folder.clone()).await?,
+        };
         let registration = client.register(Arc::clone(&profile) as Arc<_>)?;
-        let store = Offsets::new(BrokerOffsets::new(client.clone(), Arc::clone(&self.group)));
         let member = Group::new(
             client.clone(),
             self.settings(),
@@ -185,7 +216,8 @@ impl Setup {
     fn settings(self) -> Settings {
         Settings {
             from: self.from,
-            strategy: self.strategy,
+            strategy: self.strategy.unwrap_or_else(|| Arc::new(Average)),
+            hooks: Arc::new(self.hooks),
             limits: self.limits,
             pulls: PullSettings {
                 group: self.group,

@@ -7,7 +7,9 @@
 #![allow(clippy::future_not_send, reason = "stories run where they are started")]
 #![allow(clippy::unwrap_used, reason = "a story that cannot go on fails")]
 
+mod assigning;
 mod batching;
+mod broadcasting;
 mod consuming;
 mod crossing;
 mod delaying;

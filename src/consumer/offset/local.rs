@@ -13,6 +13,8 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::task::spawn_blocking;
 
+use crate::client::Client;
+use crate::config::Namespace;
 use crate::consumer::offset::OffsetStore;
 use crate::consumer::offset::file::OffsetFile;
 use crate::error::{Error, ErrorKind, Result};
@@ -21,6 +23,9 @@ use crate::protocol::message::OffsetTable;
 
 /// What errors call the operation that they come out of.
 const OPERATION: &str = "open the offset file";
+
+/// The folder in the user's home, where Java's client has its files, too.
+const FOLDER: &str = ".rocketmq_offsets";
 
 /// A member's offsets in a file.
 #[derive(Debug)]
@@ -33,6 +38,8 @@ pub(crate) struct LocalOffsets {
 #[derive(Debug)]
 struct Inner {
     file: OffsetFile,
+    /// What stands before topics in the file.
+    namespace: Namespace,
     table: Mutex<Table>,
     /// Held over a write, so that no older picture is written after a newer one: a write goes on when its commit is given up.
     writing: Mutex<()>,
@@ -48,11 +55,26 @@ struct Table {
 }
 
 impl LocalOffsets {
-    /// The offsets of the file in a folder.
+    /// The offsets of a client's consumer, below the given folder or the one that Java's client takes.
     ///
     /// # Errors
-    /// Another consumer has the file. That it cannot be read or written is none.
-    pub(crate) async fn open(folder: PathBuf) -> Result<Self> {
+    /// There is no home to put them to, or another consumer has the file. That it cannot be read or written is none.
+    pub(crate) async fn open(
+        client: &Client,
+        group: &str,
+        folder: Option<PathBuf>,
+    ) -> Result<Self> {
+        let home = || std::env::home_dir().map(|home| home.join(FOLDER));
+        let folder = folder.or_else(home).ok_or_else(|| {
+            let detail = "the user has no home to keep offsets in; set local_offset_dir";
+            Error::invalid(OPERATION, detail).target(format!("group {group}"))
+        })?;
+        let namespace = client.namespace().clone();
+        let group = namespace.wrap(group);
+        Self::open_in(folder.join(place(client.id())?).join(&*group), namespace).await
+    }
+
+    async fn open_in(folder: PathBuf, namespace: Namespace) -> Result<Self> {
         let path = folder.display().to_string();
         let failed = || Error::new(ErrorKind::OffsetStore, OPERATION).target(path.clone());
         let opened = spawn_blocking(|| {
@@ -74,6 +96,7 @@ impl LocalOffsets {
         Ok(Self {
             inner: Arc::new(Inner {
                 file,
+                namespace,
                 table: Mutex::new(table),
                 writing: Mutex::default(),
             }),
@@ -88,7 +111,8 @@ impl OffsetStore for LocalOffsets {
         &self,
         queue: &MessageQueue,
     ) -> Result<Option<i64>, Box<dyn StdError + Send + Sync>> {
-        Ok(self.inner.table.lock().offsets.get(queue).copied())
+        let queue = self.inner.wrapped(queue);
+        Ok(self.inner.table.lock().offsets.get(&queue).copied())
     }
 
     async fn commit(
@@ -107,11 +131,30 @@ impl OffsetStore for LocalOffsets {
     }
 }
 
+/// The folder of a client: what of its identity stays the same, `ip@instance`.
+fn place(client_id: &str) -> Result<&str> {
+    let place = client_id.split('#').next().unwrap_or(client_id);
+    if place.contains(['/', '\\']) {
+        let detail = format!("the instance name in {place:?} cannot be that of a folder");
+        return Err(Error::invalid(OPERATION, detail));
+    }
+    Ok(place)
+}
+
 impl Inner {
+    /// The queue as Java's client calls it.
+    fn wrapped(&self, queue: &MessageQueue) -> MessageQueue {
+        MessageQueue {
+            topic: self.namespace.wrap(&queue.topic).into(),
+            ..queue.clone()
+        }
+    }
+
     /// Notes an offset; the version of the table with it.
     fn set(&self, queue: &MessageQueue, offset: i64) -> u64 {
+        let queue = self.wrapped(queue);
         let mut table = self.table.lock();
-        table.offsets.insert(queue.clone(), offset);
+        table.offsets.insert(queue, offset);
         table.version += 1;
         table.version
     }
@@ -140,6 +183,10 @@ mod tests {
 
     use super::*;
 
+    async fn open(folder: PathBuf) -> Result<LocalOffsets> {
+        LocalOffsets::open_in(folder, Namespace::default()).await
+    }
+
     fn queue(id: i32) -> MessageQueue {
         MessageQueue::new("t", "broker-a", id)
     }
@@ -148,16 +195,16 @@ mod tests {
     async fn what_is_committed_is_there_after_a_restart_and_what_was_there_stays() {
         let dir = tempfile::tempdir().unwrap();
         let folder = || dir.path().join("10.0.0.1@DEFAULT").join("g");
-        let first = LocalOffsets::open(folder()).await.unwrap();
+        let first = open(folder()).await.unwrap();
         assert_eq!(first.load(&queue(0)).await.unwrap(), None);
         first.commit(&queue(0), 7).await.unwrap();
         first.commit(&queue(1), 8).await.unwrap();
         first.commit(&queue(0), 5).await.unwrap();
         drop(first);
-        let second = LocalOffsets::open(folder()).await.unwrap();
+        let second = open(folder()).await.unwrap();
         second.commit(&queue(1), 9).await.unwrap();
         drop(second);
-        let third = LocalOffsets::open(folder()).await.unwrap();
+        let third = open(folder()).await.unwrap();
         assert_eq!(third.load(&queue(0)).await.unwrap(), Some(5));
         assert_eq!(third.load(&queue(1)).await.unwrap(), Some(9));
     }
@@ -165,7 +212,7 @@ mod tests {
     #[tokio::test]
     async fn commits_that_come_together_are_few_writes_and_none_is_lost() {
         let dir = tempfile::tempdir().unwrap();
-        let store = LocalOffsets::open(dir.path().to_owned()).await.unwrap();
+        let store = open(dir.path().to_owned()).await.unwrap();
         let queues: Vec<_> = (0..500).map(queue).collect();
         for round in 1..4 {
             let commits = queues.iter().map(|queue| store.commit(queue, round));
@@ -180,7 +227,7 @@ mod tests {
     #[tokio::test]
     async fn a_commit_that_is_given_up_harms_no_other() {
         let dir = tempfile::tempdir().unwrap();
-        let store = LocalOffsets::open(dir.path().to_owned()).await.unwrap();
+        let store = open(dir.path().to_owned()).await.unwrap();
         for offset in 0..50 {
             let _ = store.commit(&queue(0), offset).now_or_never();
             store.commit(&queue(1), offset).await.unwrap();
@@ -192,11 +239,32 @@ mod tests {
     #[tokio::test]
     async fn a_second_consumer_of_one_file_is_told_so() {
         let dir = tempfile::tempdir().unwrap();
-        let _first = LocalOffsets::open(dir.path().to_owned()).await.unwrap();
-        let error = LocalOffsets::open(dir.path().to_owned()).await.unwrap_err();
+        let _first = open(dir.path().to_owned()).await.unwrap();
+        let error = open(dir.path().to_owned()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::OffsetStore);
         let text = error.to_string();
         assert!(text.contains(&*dir.path().to_string_lossy()), "{text}");
         assert!(text.contains("another consumer"), "{text}");
+    }
+
+    #[test]
+    fn a_client_s_folder_is_what_stays_of_its_identity() {
+        assert_eq!(place("10.0.0.1@DEFAULT#0123").unwrap(), "10.0.0.1@DEFAULT");
+        for outside in ["10.0.0.1@../../x#0123", "10.0.0.1@a\\b#0123"] {
+            place(outside).unwrap_err();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_namespace_stands_before_the_topics_in_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let namespace = Namespace::new(Some("ns"));
+        let store = LocalOffsets::open_in(dir.path().to_owned(), namespace)
+            .await
+            .unwrap();
+        store.commit(&queue(0), 7).await.unwrap();
+        assert_eq!(store.load(&queue(0)).await.unwrap(), Some(7));
+        let kept = store.inner.file.read().offset_table;
+        assert_eq!(&*kept.first_key_value().unwrap().0.topic, "ns%t");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,8 @@ use crate::client::Client;
 use crate::config::{ClientConfig, check_time};
 use crate::consumer::allocate::AllocateStrategy;
 use crate::consumer::group::Sink;
+use crate::consumer::hooks::Hook;
+use crate::consumer::offset::{OffsetStore, Offsets};
 use crate::consumer::profile::{ConsumeType, MessageModel};
 use crate::consumer::push::PushConsumer;
 use crate::consumer::push::concurrent::{Concurrent, ListenerSettings};
@@ -18,7 +21,7 @@ use crate::consumer::setup::{OPERATION, Setup, check_range, invalid};
 use crate::consumer::start_offset::ConsumeFromWhere;
 use crate::environment::Environment;
 use crate::error::Result;
-use crate::message::MessageExt;
+use crate::message::{MessageExt, MessageQueue};
 
 /// Makes a [`PushConsumer`]. Made by [`PushConsumer::builder`].
 ///
@@ -86,7 +89,7 @@ impl PushConsumerBuilder {
         self
     }
 
-    /// Whether the members of the group share the messages. Default [`MessageModel::Clustering`].
+    /// Whether the members of the group share the messages. Default [`MessageModel::Clustering`]; all members have to have the same.
     pub const fn message_model(mut self, model: MessageModel) -> Self {
         self.setup.model = model;
         self
@@ -100,7 +103,52 @@ impl PushConsumerBuilder {
 
     /// How the queues are shared among the members; all of them have to use the same. Default [`Average`](crate::Average).
     pub fn allocate_strategy(mut self, strategy: impl AllocateStrategy) -> Self {
-        self.setup.strategy = Arc::new(strategy);
+        self.setup.strategy = Some(Arc::new(strategy));
+        self
+    }
+
+    /// Keeps the offsets in a place of the application's, instead of at the brokers or in a file.
+    pub fn offset_store(mut self, store: impl OffsetStore) -> Self {
+        self.setup.store = Some(Offsets::new(store));
+        self
+    }
+
+    /// The folder below which a [broadcasting](MessageModel::Broadcasting) consumer keeps its offsets. Default `.rocketmq_offsets` in
+    /// the user's home, where Java's client has them.
+    ///
+    /// They stand in `ip@instance/group/offsets.json`, with a backup beside it; `ip` is [`ClientConfig::client_ip`], `instance`
+    /// [`ClientConfig::instance_name`]. One consumer at a time has the file: a second one of the same group on this machine needs another
+    /// instance name or folder.
+    pub fn local_offset_dir(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.setup.offset_folder = Some(folder.into());
+        self
+    }
+
+    /// Runs when the consumer has taken a queue over, before its first message; also for the queues of the group's retry topic.
+    ///
+    /// The queue waits for it, for the [request timeout](ClientConfig::request_timeout) at most: then it is dropped. A panic is logged.
+    /// Neither keeps the queue from being consumed.
+    pub fn on_assigned<F, Fut>(mut self, hook: F) -> Self
+    where
+        F: Fn(MessageQueue) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.setup.hooks.assigned = Some(Hook::new(hook));
+        self
+    }
+
+    /// Runs when the consumer gives up a queue that [`on_assigned`](Self::on_assigned) was run for: another member gets it, it is not
+    /// subscribed any more, or the consumer ends. Listeners have finished its messages by then, or have had their time, and its last
+    /// offset is committed, if the broker took it.
+    ///
+    /// It has the [request timeout](ClientConfig::request_timeout), or half of it when the consumer ends: then it is dropped. A panic
+    /// is logged.
+    pub fn on_revoked<F, Fut>(mut self, hook: F) -> Self
+    where
+        F: Fn(MessageQueue) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.setup.hooks.revoked = Some(Hook::new(hook));
         self
     }
 
@@ -266,6 +314,11 @@ impl PushConsumerBuilder {
     /// What can be told to be wrong before anything is connected.
     fn check(&self) -> Result<()> {
         self.setup.check()?;
+        if self.setup.model == MessageModel::Broadcasting && self.max_reconsume_times.is_some() {
+            return Err(invalid(
+                "max_reconsume_times is set, but to a broadcasting consumer no message comes again",
+            ));
+        }
         check_range("concurrency", self.concurrency, 1000)?;
         check_range("consume_batch_max_size", self.consume_batch_max_size, 1024)?;
         check_time(OPERATION, "consume_timeout", self.consume_timeout)?;

@@ -1,7 +1,8 @@
 //! How messages that a listener was given are settled, and what becomes of those that failed.
 //!
 //! A failed message goes back to its broker, which brings it again in the group's retry topic or puts it to the dead letters. The
-//! offset passes it only after the broker has confirmed that; until then it is kept and consumed again here.
+//! offset passes it only after the broker has confirmed that; until then it is kept and consumed again here. A broadcasting consumer
+//! lets it go.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -61,6 +62,10 @@ impl Batch<'_> {
 
     /// Gives messages back that are not settled yet. Those that the broker has are finished; the others are returned.
     pub(super) async fn give_back(&self, which: Range<usize>, delay_level: i32) -> Vec<usize> {
+        if self.group.is_broadcasting() {
+            self.drop_failed(which);
+            return Vec::new();
+        }
         let messages = self.queue.messages(self.ticket, which);
         let sent = messages
             .iter()
@@ -80,6 +85,17 @@ impl Batch<'_> {
             }
         }
         refused
+    }
+
+    /// Finishes messages that failed: with every member having all of them, no broker keeps who has to have one again.
+    fn drop_failed(&self, which: Range<usize>) {
+        let messages = self.queue.messages(self.ticket, which.clone());
+        for (_, message) in &messages {
+            let (queue, offset, id) = (message.queue(), message.queue_offset(), message.msg_id());
+            warn!(%queue, offset, id, "a message failed; it does not come again, since every member gets all messages once");
+        }
+        self.group.dropped(messages.len());
+        self.queue.finish(self.ticket, which);
     }
 
     async fn send_back(&self, message: &MessageExt, delay_level: i32) -> Result<()> {
