@@ -11,6 +11,7 @@ use crate::protocol::request::consumer_offset::{QueryConsumerOffset, UpdateConsu
 use crate::protocol::request::end_transaction::EndTransaction;
 use crate::protocol::request::heartbeat::{Heartbeat, HeartbeatBody};
 use crate::protocol::request::pull_message::PullMessage;
+use crate::protocol::request::query_assignment::{QueryAssignment, QueryAssignmentBody};
 use crate::protocol::request::queue_offset::{GetMaxOffset, SearchOffset};
 use crate::protocol::request::recall_message::RecallMessage;
 use crate::protocol::request::send_back::SendBack;
@@ -52,6 +53,11 @@ impl Named for Heartbeat {
     fn wrap(&mut self, _: &Namespace) {}
 }
 
+/// Its names are in the body.
+impl Named for QueryAssignment {
+    fn wrap(&mut self, _: &Namespace) {}
+}
+
 /// A field that holds a name.
 trait Name {
     fn wrap(&mut self, namespace: &Namespace);
@@ -79,6 +85,12 @@ impl Name for String {
             *self = wrapped;
         }
     }
+}
+
+/// Puts the namespace before the names in a question for a member's queues.
+pub(super) fn wrap_question(body: &mut QueryAssignmentBody, namespace: &Namespace) {
+    body.topic.wrap(namespace);
+    body.consumer_group.wrap(namespace);
 }
 
 /// Puts the namespace before every topic and group of a heartbeat.

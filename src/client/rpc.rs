@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::client::named::Named;
+use crate::client::named::{self, Named};
 use crate::config::Namespace;
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::code::ResponseCode;
@@ -25,6 +25,9 @@ use crate::protocol::request::consumer_offset::{
 use crate::protocol::request::end_transaction::EndTransaction;
 use crate::protocol::request::heartbeat::Heartbeat;
 use crate::protocol::request::pull_message::{PullMessage, PullMessageResponse};
+use crate::protocol::request::query_assignment::{
+    Assignment, AssignmentBody, QueryAssignment, QueryAssignmentBody,
+};
 use crate::protocol::request::queue_offset::{GetMaxOffset, QueueOffsetResponse, SearchOffset};
 use crate::protocol::request::recall_message::RecallMessage;
 use crate::protocol::request::send_back::SendBack;
@@ -278,6 +281,34 @@ impl Rpc {
                     .at(addr)
                     .caused_by(error)
             })
+    }
+
+    /// The queues that a broker gives a member; `None` when it cannot say.
+    pub(crate) async fn assignment(
+        &self,
+        addr: &Arc<str>,
+        mut body: QueryAssignmentBody,
+        deadline: Instant,
+    ) -> Result<Option<Vec<Assignment>>> {
+        const OPERATION: &str = "ask for a member's queues";
+        named::wrap_question(&mut body, &self.namespace);
+        // Strings are always JSON.
+        let body = serde_json::to_vec(&body).unwrap_or_default().into();
+        let answer = self
+            .succeed(OPERATION, addr, &QueryAssignment, &body, deadline)
+            .await?;
+        let answer: AssignmentBody = java_json::from_slice("member's queues", &answer.body)
+            .map_err(|error| {
+                Error::new(ErrorKind::Protocol, OPERATION)
+                    .at(addr)
+                    .caused_by(error)
+            })?;
+        let mut assignments = answer.message_queue_assignments;
+        for one in assignments.iter_mut().flatten() {
+            let queue = &mut one.message_queue;
+            queue.topic = self.namespace.unwrap(&queue.topic).into();
+        }
+        Ok(assignments)
     }
 
     pub(super) async fn heartbeat(

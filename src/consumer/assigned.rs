@@ -18,8 +18,10 @@ use crate::consumer::group::Group;
 use crate::consumer::offset::Offsets;
 use crate::consumer::process_queue::{Limits, ProcessQueue, Ticket};
 use crate::consumer::start_offset::Origin;
+use crate::consumer::stats::Counters;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::{MessageExt, MessageQueue};
+use crate::protocol::request::consumer_running_info::ProcessQueueInfo;
 
 /// How long listeners may go on with messages of a queue that another member gets.
 const REVOKED: Duration = Duration::from_secs(5);
@@ -67,6 +69,7 @@ pub(crate) struct Assigned {
     epoch: Epoch,
     pub(super) origin: Origin,
     pub(super) limits: Limits,
+    counters: Arc<Counters>,
     state: Mutex<State>,
     /// One commit at a time: a broker may handle two in either order.
     committing: tokio::sync::Mutex<()>,
@@ -90,6 +93,8 @@ struct State {
     version: i64,
     /// When the queue's task last got on.
     progress: Instant,
+    pulled: Option<Instant>,
+    consumed: Option<Instant>,
     /// The application was told of the assignment, and has to be told of its end.
     announced: bool,
     committed: Option<i64>,
@@ -103,12 +108,15 @@ impl Assigned {
             epoch,
             origin,
             limits,
+            counters: Arc::default(),
             state: Mutex::new(State {
                 ring: None,
                 listed: false,
                 waiting: false,
                 version: 0,
                 progress: Instant::now(),
+                pulled: None,
+                consumed: None,
                 announced: false,
                 committed: None,
                 end: None,
@@ -119,6 +127,15 @@ impl Assigned {
             ending: CancellationToken::new(),
             gone: CancellationToken::new(),
         }
+    }
+
+    /// With the counters of its topic.
+    pub(crate) fn counted(self, counters: Arc<Counters>) -> Self {
+        Self { counters, ..self }
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     pub(crate) const fn queue(&self) -> &MessageQueue {
@@ -244,7 +261,9 @@ impl Assigned {
 
     /// Notes with which version of the subscription a pull goes.
     pub(super) fn set_pulling(&self, version: i64) {
-        self.state.lock().version = version;
+        let mut state = self.state.lock();
+        state.version = version;
+        state.pulled = Some(Instant::now());
     }
 
     /// Gives a pull up that waits at the broker with another version of the subscription.
@@ -320,6 +339,7 @@ impl Assigned {
         let mut state = self.state.lock();
         if let Some(ring) = &mut state.ring {
             act(ring);
+            state.consumed = Some(Instant::now());
             let room = state.waiting && state.has_room(&self.limits);
             if room || state.end.is_some() && state.running() == 0 {
                 drop(state);
@@ -408,6 +428,29 @@ impl Assigned {
     async fn idle(&self) {
         while self.state.lock().running() > 0 {
             self.changed.notified().await;
+        }
+    }
+
+    /// How the queue gets on, for tools.
+    pub(crate) fn info(&self, now: Instant, now_millis: i64) -> ProcessQueueInfo {
+        let state = self.state.lock();
+        let millis = |at: Option<Instant>| {
+            at.map_or(0, |at| {
+                now_millis - now.saturating_duration_since(at).as_millis() as i64
+            })
+        };
+        let held = state.ring.as_ref().map(ProcessQueue::held);
+        let held = held.unwrap_or_default();
+        ProcessQueueInfo {
+            commit_offset: state.safe_offset().unwrap_or(-1),
+            cached_msg_min_offset: held.first,
+            cached_msg_max_offset: held.last,
+            cached_msg_count: held.count as i32,
+            cached_msg_size_in_mi_b: (held.bytes >> 20) as i32,
+            droped: state.end.is_some(),
+            last_pull_timestamp: millis(state.pulled),
+            last_consume_timestamp: millis(state.consumed),
+            ..ProcessQueueInfo::default()
         }
     }
 

@@ -9,7 +9,7 @@ use tracing::{debug, error, info, warn};
 use crate::client::Reservation;
 use crate::consumer::assigned::Assigned;
 use crate::consumer::backoff::Backoff;
-use crate::consumer::group::Group;
+use crate::consumer::group::{Again, Group};
 use crate::consumer::pull::{
     self, Found, MASTER, MAX_BYTES, Messages, PullAnswer, PullFrom, broker,
 };
@@ -77,7 +77,7 @@ impl Assigned {
                 Next::Pull => {}
                 Next::Pause => sleep(pace.backoff.fail()).await,
                 Next::Restart(offset) => {
-                    group.rebuild(self.queue(), "its offset was corrected", Some(offset));
+                    group.rebuild(self.queue(), Again::Corrected(offset));
                     std::future::pending::<()>().await;
                 }
             }
@@ -208,6 +208,10 @@ impl Assigned {
         answer: PullAnswer,
     ) -> Next {
         pace.broker_id = answer.suggested;
+        if let Found::Messages(found) = &answer.found {
+            let took = asked.at.elapsed();
+            self.counters().pulled(found.messages.len(), took);
+        }
         match answer.found {
             // It says that it found something, and nothing is there.
             Found::Messages(messages) if messages.next <= asked.offset => Next::Pause,

@@ -28,11 +28,12 @@ use crate::consumer::pull::PullSettings;
 use crate::consumer::rebalance::Seen;
 use crate::consumer::report::ConsumerReport;
 use crate::consumer::start_offset::{ConsumeFromWhere, Origin};
+use crate::consumer::stats::{SAMPLING, Stats};
 use crate::consumer::subscription::{Subscription, retry_topic};
 use crate::message::MessageQueue;
 
-/// How often queues are looked at that may have stopped.
-const WATCH: Duration = Duration::from_secs(10);
+/// How often queues are looked at that may have stopped, and counters.
+const WATCH: Duration = SAMPLING;
 
 /// A topic's route is not looked up again sooner because of failures.
 const BETWEEN_LOOKUPS: Duration = Duration::from_secs(1);
@@ -44,6 +45,11 @@ const ABANDONED: Duration = Duration::from_secs(1);
 pub(crate) trait Sink: Send + Sync + 'static {
     /// A queue has messages, or one that failed is due again. It is offered once until its messages are taken.
     fn ready(self: Arc<Self>, group: &Arc<Group>, queue: Arc<Assigned>);
+
+    /// How many listeners run at a time; `None` where there are none.
+    fn concurrency(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// How a member works.
@@ -51,10 +57,23 @@ pub(crate) trait Sink: Send + Sync + 'static {
 pub(crate) struct Settings {
     pub(crate) from: ConsumeFromWhere,
     pub(crate) strategy: Arc<dyn AllocateStrategy>,
+    /// Whether brokers are asked to share the queues.
+    pub(crate) brokers_share: bool,
     pub(crate) hooks: Arc<Hooks>,
     pub(crate) limits: Limits,
     pub(crate) pulls: PullSettings,
     pub(crate) commit_interval: Duration,
+}
+
+/// Why a queue is taken over again that the member has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Again {
+    /// It made no progress.
+    Stalled,
+    /// Its broker does not have the offset; it begins at this one, but not behind a message that is not finished.
+    Corrected(i64),
+    /// Somebody wants it to begin here.
+    Reset(i64),
 }
 
 /// When a member has to have left.
@@ -75,6 +94,9 @@ pub(crate) struct Group {
     store: Offsets,
     allowance: Allowance,
     sink: Arc<dyn Sink>,
+    stats: Stats,
+    /// When the member was made, in milliseconds since 1970.
+    started: i64,
     /// How many messages have failed that nobody gets again.
     dropped: AtomicUsize,
     pub(super) queues: Mutex<Queues>,
@@ -110,21 +132,25 @@ impl Group {
         sink: Arc<dyn Sink>,
     ) -> Arc<Self> {
         let closed = CancellationToken::new();
-        Arc::new(Self {
+        let group = Arc::new(Self {
             allowance: client.allowance(),
             retry_topic: retry_topic(profile.group()),
+            started: client.now_millis(),
             client,
             settings,
             profile,
             store,
             sink,
+            stats: Stats::default(),
             dropped: AtomicUsize::new(0),
             queues: Mutex::default(),
             lookups: Mutex::default(),
             progressed: Notify::new(),
             leaving: closed.child_token(),
             closed,
-        })
+        });
+        group.profile.set_member(&group);
+        group
     }
 
     /// Looks after the queues until it is told to leave, or nobody can tell it any more. The report says what was left.
@@ -164,6 +190,19 @@ impl Group {
 
     pub(crate) fn store(&self) -> &Offsets {
         &self.store
+    }
+
+    pub(super) fn sink(&self) -> &dyn Sink {
+        &*self.sink
+    }
+
+    pub(crate) const fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// When the member was made, in milliseconds since 1970.
+    pub(super) const fn started(&self) -> i64 {
+        self.started
     }
 
     pub(crate) const fn allowance(&self) -> &Allowance {
@@ -281,26 +320,25 @@ impl Group {
         queues.epoch += 1;
         let epoch = Epoch(queues.epoch);
         let limits = self.settings.limits;
-        let assigned = Arc::new(Assigned::new(queue.clone(), epoch, origin, limits));
+        let counters = self.stats.of(&queue.topic, Instant::now());
+        let assigned = Assigned::new(queue.clone(), epoch, origin, limits).counted(counters);
+        let assigned = Arc::new(assigned);
         queues.owned.insert(queue.clone(), Arc::clone(&assigned));
         self.spawn("queue", assigned.run(Arc::clone(self), before));
     }
 
-    /// Takes a queue over again: what is left of it changes nothing any more. It begins where the group is; with `corrected` there,
-    /// but not behind a message that is not finished.
-    pub(super) fn rebuild(
-        self: &Arc<Self>,
-        queue: &MessageQueue,
-        why: &str,
-        corrected: Option<i64>,
-    ) {
+    /// Takes a queue over again, if the member has it: what is left of it changes nothing any more.
+    pub(super) fn rebuild(self: &Arc<Self>, queue: &MessageQueue, again: Again) {
         let mut queues = self.queues.lock();
         if let Some(old) = queues.owned.remove(queue) {
-            warn!(%queue, epoch = old.epoch().0, why, "queue is taken over again");
+            warn!(%queue, epoch = old.epoch().0, ?again, "queue is taken over again");
             old.end(End::Rebuilt);
-            let origin = match corrected {
-                Some(offset) => Origin::Corrected(old.safe_offset().unwrap_or(offset).min(offset)),
-                None => queues.seen.origin(queue),
+            let origin = match again {
+                Again::Stalled => queues.seen.origin(queue),
+                Again::Corrected(offset) => {
+                    Origin::Corrected(old.safe_offset().unwrap_or(offset).min(offset))
+                }
+                Again::Reset(offset) => Origin::Reset(offset),
             };
             self.assign(&mut queues, queue, origin, Some(old));
         }
@@ -369,12 +407,13 @@ impl Group {
         loop {
             ticks.tick().await;
             let now = Instant::now();
+            self.stats.sample(now);
             for queue in self
                 .owned()
                 .into_iter()
                 .filter(|queue| queue.is_stalled(now))
             {
-                self.rebuild(queue.queue(), "it made no progress", None);
+                self.rebuild(queue.queue(), Again::Stalled);
             }
         }
     }

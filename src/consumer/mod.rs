@@ -11,6 +11,7 @@ mod feed;
 mod group;
 mod handle;
 mod hooks;
+mod inbound;
 mod offset;
 mod process_queue;
 mod profile;
@@ -22,6 +23,7 @@ mod report;
 mod sample;
 mod setup;
 mod start_offset;
+mod stats;
 mod subscription;
 #[cfg(test)]
 mod tests;

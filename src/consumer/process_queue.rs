@@ -23,6 +23,16 @@ pub(crate) struct Limits {
     pub(crate) bytes: usize,
 }
 
+/// What of a queue waits to be finished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Held {
+    /// The smallest offset; 0 where there is nothing.
+    pub(crate) first: i64,
+    pub(crate) last: i64,
+    pub(crate) count: usize,
+    pub(crate) bytes: usize,
+}
+
 /// Which limit is passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Full {
@@ -117,6 +127,17 @@ impl ProcessQueue {
         self.unfinished
     }
 
+    /// What waits to be finished.
+    pub(crate) fn held(&self) -> Held {
+        let offset = |entry: Option<&Entry>| entry.map_or(0, |entry| entry.offset);
+        Held {
+            first: offset(self.entries.front()),
+            last: offset(self.entries.back()),
+            count: self.unfinished,
+            bytes: self.bytes,
+        }
+    }
+
     /// How many messages listeners have now.
     pub(crate) const fn running(&self) -> usize {
         self.running
@@ -129,14 +150,12 @@ impl ProcessQueue {
 
     /// Which limit keeps the source from being asked for more, if one does.
     pub(crate) fn full(&self, limits: &Limits) -> Option<Full> {
-        let offset = |entry: Option<&Entry>| entry.map_or(0, |entry| entry.offset);
-        if self.unfinished > limits.count {
+        let held = self.held();
+        if held.count > limits.count {
             Some(Full::Count)
-        } else if self.bytes > limits.bytes {
+        } else if held.bytes > limits.bytes {
             Some(Full::Bytes)
-        } else if offset(self.entries.back()).saturating_sub(offset(self.entries.front()))
-            > limits.span
-        {
+        } else if held.last.saturating_sub(held.first) > limits.span {
             Some(Full::Span)
         } else {
             None

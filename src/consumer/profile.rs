@@ -1,16 +1,19 @@
 //! What a consumer is to its client: a group with subscriptions, and someone to be told of changes.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 use tokio::sync::Notify;
 
 use crate::client::{Member, MemberKind};
+use crate::consumer::group::Group;
 use crate::consumer::start_offset::ConsumeFromWhere;
 use crate::consumer::subscription::{Subscription, Subscriptions};
 use crate::error::Result;
+use crate::protocol::command::Command;
 use crate::protocol::request::heartbeat::{ConsumerData, HeartbeatBody};
+use crate::transport::Connection;
 
 /// Whether the members of a group share the messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -66,6 +69,8 @@ pub(crate) struct Profile {
     /// Brokers have to hear of the subscriptions before queues are shared again.
     untold: AtomicBool,
     changed: Notify,
+    /// Whom brokers' requests are given to.
+    member: OnceLock<Weak<Group>>,
 }
 
 impl Profile {
@@ -84,7 +89,14 @@ impl Profile {
             subscriptions: RwLock::new(subscriptions),
             untold: AtomicBool::new(true),
             changed: Notify::new(),
+            member: OnceLock::new(),
         }
+    }
+
+    /// Says whom brokers' requests are given to.
+    pub(crate) fn set_member(&self, member: &Arc<Group>) {
+        // There is one member of a profile.
+        let _ = self.member.set(Arc::downgrade(member));
     }
 
     pub(crate) const fn model(&self) -> MessageModel {
@@ -169,6 +181,11 @@ impl Member for Profile {
             subscription_data_set: subscriptions.iter().map(|one| one.data()).collect(),
             unit_mode: false,
         });
+    }
+
+    fn request(&self, from: &Connection, command: &Command) -> bool {
+        let member = self.member.get().and_then(Weak::upgrade);
+        member.is_some_and(|member| member.serve(from, command))
     }
 
     fn group_changed(&self) {

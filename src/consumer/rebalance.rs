@@ -19,8 +19,10 @@ use crate::message::MessageQueue;
 use crate::protocol::request::consumer_list::GetConsumerList;
 use crate::route::Route;
 pub(super) use plan::Seen;
+use by_broker::Said;
 use plan::Share;
 
+mod by_broker;
 mod plan;
 
 /// How often the queues are shared although nothing seems to have changed.
@@ -174,6 +176,18 @@ impl Group {
         if self.is_broadcasting() {
             self.apply(topic, &route.readable.iter().cloned().collect());
             return true;
+        }
+        if self.settings().brokers_share {
+            match self.ask_for_queues(topic, route).await {
+                Said::Queues(wanted) => {
+                    self.apply(topic, &wanted);
+                    return true;
+                }
+                Said::Nothing => return false,
+                Said::NotSupported => {
+                    debug!(%topic, "the brokers do not share queues; the members do");
+                }
+            }
         }
         let Some(mut members) = self.members(route, asked).await else {
             return false;

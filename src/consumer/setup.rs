@@ -29,6 +29,9 @@ pub(super) const OPERATION: &str = "start a consumer";
 /// The group that Java's client has when it was given none: nobody may share it.
 const RESERVED_GROUP: &str = "DEFAULT_CONSUMER";
 
+/// The strategies that brokers know.
+const BROKER_STRATEGIES: [&str; 2] = ["AVG", "AVG_BY_CIRCLE"];
+
 /// How long a broker holds a pull when there is nothing, and how long a pull may take in all.
 const SUSPEND: Duration = Duration::from_secs(15);
 const PULL: Duration = Duration::from_secs(30);
@@ -45,6 +48,8 @@ pub(super) struct Setup {
     pub(super) from: ConsumeFromWhere,
     /// Java's default if it is not set.
     pub(super) strategy: Option<Arc<dyn AllocateStrategy>>,
+    /// Whether brokers are asked to share the queues.
+    pub(super) brokers_share: bool,
     /// Where the application keeps the offsets itself.
     pub(super) store: Option<Offsets>,
     /// Where a broadcasting consumer keeps its offsets.
@@ -67,6 +72,7 @@ impl Setup {
             model: MessageModel::default(),
             from: ConsumeFromWhere::default(),
             strategy: None,
+            brokers_share: false,
             store: None,
             offset_folder: None,
             hooks: Hooks::default(),
@@ -136,6 +142,19 @@ impl Setup {
             MessageModel::Broadcasting if self.strategy.is_some() => Err(invalid(
                 "allocate_strategy is set, but every member of a broadcasting group gets all queues",
             )),
+            MessageModel::Broadcasting if self.brokers_share => Err(invalid(
+                "server_side_assignment is set, but every member of a broadcasting group gets all queues",
+            )),
+            _ if let Some(strategy) = &self.strategy
+                && self.brokers_share
+                && !BROKER_STRATEGIES.contains(&strategy.name()) =>
+            {
+                Err(invalid(format!(
+                    "brokers do not know the allocate_strategy {:?}; they know {}",
+                    strategy.name(),
+                    BROKER_STRATEGIES.join(" and ")
+                )))
+            }
             _ if self.store.is_some() && self.offset_folder.is_some() => Err(invalid(
                 "offset_store and local_offset_dir are both set, but offsets are kept in one place only",
             )),
@@ -217,6 +236,7 @@ impl Setup {
         Settings {
             from: self.from,
             strategy: self.strategy.unwrap_or_else(|| Arc::new(Average)),
+            brokers_share: self.brokers_share,
             hooks: Arc::new(self.hooks),
             limits: self.limits,
             pulls: PullSettings {

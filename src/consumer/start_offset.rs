@@ -43,6 +43,8 @@ pub(crate) enum Origin {
     AddedLater,
     /// It was there, but the broker had nothing at the group's offset any more: it begins again here.
     Corrected(i64),
+    /// It was there, and somebody wants the group to begin here.
+    Reset(i64),
 }
 
 /// Where to begin.
@@ -67,7 +69,7 @@ pub(crate) fn decide(
     stored: Option<i64>,
 ) -> Start {
     match stored {
-        _ if let Origin::Corrected(offset) = origin => Start::Begin(offset),
+        _ if let Origin::Corrected(offset) | Origin::Reset(offset) = origin => Start::Begin(offset),
         Some(offset) if offset >= 0 => Start::GoOn(offset),
         // Some stores say "none" with a negative number.
         Some(_) | None => match from {

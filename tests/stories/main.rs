@@ -7,6 +7,7 @@
 #![allow(clippy::future_not_send, reason = "stories run where they are started")]
 #![allow(clippy::unwrap_used, reason = "a story that cannot go on fails")]
 
+mod asking;
 mod assigning;
 mod batching;
 mod broadcasting;

@@ -107,6 +107,14 @@ impl PushConsumerBuilder {
         self
     }
 
+    /// Has the brokers share the queues among the members, instead of every member computing its share: with
+    /// [`allocate_strategy`](Self::allocate_strategy), which has to be [`Average`](crate::Average) or
+    /// [`AverageByCircle`](crate::AverageByCircle) then. Brokers of version 4.9 cannot; there the members do. All members have to say the same.
+    pub const fn server_side_assignment(mut self) -> Self {
+        self.setup.brokers_share = true;
+        self
+    }
+
     /// Keeps the offsets in a place of the application's, instead of at the brokers or in a file.
     pub fn offset_store(mut self, store: impl OffsetStore) -> Self {
         self.setup.store = Some(Offsets::new(store));

@@ -55,6 +55,10 @@ impl<L: MessageListener> Sink for Concurrent<L> {
         let place = self.dispatch.offer(queue);
         self.start_worker(group, place);
     }
+
+    fn concurrency(&self) -> Option<usize> {
+        Some(self.settings.concurrency)
+    }
 }
 
 impl<L: MessageListener> Concurrent<L> {
@@ -138,6 +142,7 @@ impl<L: MessageListener> Concurrent<L> {
         // The call is inside the future, so that a panic before the first await is caught too.
         let listening = async { self.listener.consume(messages, &context).await };
         let mut listening = pin!(Some(AssertUnwindSafe(listening).catch_unwind()));
+        let began = Instant::now();
         let outcome = match timeout(self.settings.timeout, poll(listening.as_mut())).await {
             Ok(outcome) => Some(outcome),
             Err(_) => {
@@ -145,6 +150,7 @@ impl<L: MessageListener> Concurrent<L> {
                     .await
             }
         };
+        batch.queue.counters().called(began.elapsed());
         match outcome {
             Some(outcome) => settle(batch, which, outcome).await,
             None if self.settings.keeps_timed_out => {
@@ -167,6 +173,7 @@ impl<L: MessageListener> Concurrent<L> {
     ) -> Option<F::Output> {
         let limit = self.settings.timeout;
         warn!(queue = %batch.queue.queue(), ?limit, "a listener takes too long; its messages are given back");
+        batch.queue.counters().failed(which.len());
         loop {
             if batch.queue.is_lost() {
                 batch.queue.leave(batch.ticket, which);
@@ -189,7 +196,7 @@ async fn settle(
     outcome: Result<ConsumeResult, Box<dyn Any + Send>>,
 ) {
     match outcome {
-        Ok(result) if result.is_success() => batch.queue.finish(batch.ticket, which),
+        Ok(result) if result.is_success() => batch.finish(which),
         Ok(result) => {
             let (acked, failure) = result.outcome(which.len());
             let acked = which.start + acked;
@@ -197,7 +204,7 @@ async fn settle(
                 Some(error) => warn!(queue = %batch.queue.queue(), %error, "the listener failed"),
                 None => debug!(queue = %batch.queue.queue(), "the listener wants messages later"),
             }
-            batch.queue.finish(batch.ticket, which.start..acked);
+            batch.finish(which.start..acked);
             batch.fail(acked..which.end, failure.delay_level).await;
         }
         Err(panic) => {

@@ -36,11 +36,18 @@ pub(super) struct Batch<'a> {
 }
 
 impl Batch<'_> {
+    /// Settles messages that are consumed.
+    pub(super) fn finish(&self, which: Range<usize>) {
+        self.queue.counters().consumed(which.len());
+        self.queue.finish(self.ticket, which);
+    }
+
     /// Settles messages that failed.
     pub(super) async fn fail(&self, which: Range<usize>, delay_level: i32) {
         if which.is_empty() {
             return;
         }
+        self.queue.counters().failed(which.len());
         if self.queue.is_lost() {
             // The next owner gets them, and has them once.
             return self.queue.leave(self.ticket, which);
