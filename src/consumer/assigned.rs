@@ -68,7 +68,6 @@ pub(crate) struct Assigned {
     queue: MessageQueue,
     epoch: Epoch,
     pub(super) origin: Origin,
-    pub(super) limits: Limits,
     counters: Arc<Counters>,
     state: Mutex<State>,
     /// One commit at a time: a broker may handle two in either order.
@@ -83,6 +82,7 @@ pub(crate) struct Assigned {
 }
 
 struct State {
+    limits: Limits,
     /// `None` until it is known where to begin.
     ring: Option<ProcessQueue>,
     /// Whether it stands in the list of queues that listeners take from.
@@ -107,9 +107,9 @@ impl Assigned {
             queue,
             epoch,
             origin,
-            limits,
             counters: Arc::default(),
             state: Mutex::new(State {
+                limits,
                 ring: None,
                 listed: false,
                 waiting: false,
@@ -241,7 +241,10 @@ impl Assigned {
             {
                 let mut state = self.state.lock();
                 state.progress = Instant::now();
-                let full = state.ring.as_ref().and_then(|ring| ring.full(&self.limits));
+                let full = state
+                    .ring
+                    .as_ref()
+                    .and_then(|ring| ring.full(&state.limits));
                 state.waiting = full.is_some();
                 match full {
                     None => return,
@@ -292,6 +295,21 @@ impl Assigned {
         ready && !std::mem::replace(&mut state.listed, true)
     }
 
+    /// Takes the queue off the list of those that are offered.
+    pub(super) fn unlist(&self) {
+        self.state.lock().listed = false;
+    }
+
+    /// Changes how much of the queue may wait.
+    pub(super) fn set_limits(&self, limits: Limits) {
+        let mut state = self.state.lock();
+        state.limits = limits;
+        if state.waiting && state.has_room() {
+            drop(state);
+            self.changed.notify_one();
+        }
+    }
+
     /// Takes up to `max` messages out for a listener.
     pub(crate) fn take(&self, max: usize, now: Instant) -> Option<Taken> {
         let mut state = self.state.lock();
@@ -340,7 +358,7 @@ impl Assigned {
         if let Some(ring) = &mut state.ring {
             act(ring);
             state.consumed = Some(Instant::now());
-            let room = state.waiting && state.has_room(&self.limits);
+            let room = state.waiting && state.has_room();
             if room || state.end.is_some() && state.running() == 0 {
                 drop(state);
                 self.changed.notify_one();
@@ -469,10 +487,10 @@ impl State {
         self.ring.as_ref().map_or(0, ProcessQueue::running)
     }
 
-    fn has_room(&self, limits: &Limits) -> bool {
+    fn has_room(&self) -> bool {
         self.ring
             .as_ref()
-            .is_none_or(|ring| ring.full(limits).is_none())
+            .is_none_or(|ring| ring.full(&self.limits).is_none())
     }
 
     fn safe_offset(&self) -> Option<i64> {

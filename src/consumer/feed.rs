@@ -10,9 +10,7 @@ use crate::client::Reservation;
 use crate::consumer::assigned::Assigned;
 use crate::consumer::backoff::Backoff;
 use crate::consumer::group::{Again, Group};
-use crate::consumer::pull::{
-    self, Found, MASTER, MAX_BYTES, Messages, PullAnswer, PullFrom, broker,
-};
+use crate::consumer::pull::{self, Found, MASTER, Messages, PullAnswer, PullFrom, broker};
 use crate::consumer::start_offset::{Origin, Start, decide};
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::code::ResponseCode;
@@ -74,13 +72,21 @@ impl Assigned {
         };
         loop {
             match self.feed_once(group, &mut pace).await {
-                Next::Pull => {}
+                Next::Pull => self.pause_between_pulls(group).await,
                 Next::Pause => sleep(pace.backoff.fail()).await,
                 Next::Restart(offset) => {
                     group.rebuild(self.queue(), Again::Corrected(offset));
                     std::future::pending::<()>().await;
                 }
             }
+        }
+    }
+
+    async fn pause_between_pulls(&self, group: &Group) {
+        let interval = group.pulls().interval;
+        if !interval.is_zero() {
+            self.set_waiting(true);
+            sleep(interval).await;
         }
     }
 
@@ -159,6 +165,7 @@ impl Assigned {
     async fn feed_once(self: &Arc<Self>, group: &Arc<Group>, pace: &mut Pace) -> Next {
         self.room().await;
         self.set_waiting(true);
+        group.resumed().await;
         let reservation = group.allowance().reserve(pace.expected).await;
         self.set_waiting(false);
         let Some(subscription) = group.subscription(&self.queue().topic) else {
@@ -248,7 +255,8 @@ impl Assigned {
             bytes,
         } = messages;
         reservation.settle(bytes);
-        pace.expected = bytes.clamp(LEAST_BYTES, MAX_BYTES);
+        let most = group.pulls().max_bytes as usize;
+        pace.expected = bytes.clamp(LEAST_BYTES.min(most), most);
         let put = self.with_ring(|ring| ring.put(messages, next, reservation));
         match put {
             Some(Err(error)) => {

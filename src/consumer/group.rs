@@ -20,6 +20,7 @@ use tracing::{info, warn};
 use crate::client::{Allowance, Client, Member, Registration};
 use crate::consumer::allocate::AllocateStrategy;
 use crate::consumer::assigned::{Assigned, End, Epoch};
+use crate::consumer::flow::{Suspension, TopicLimits};
 use crate::consumer::hooks::Hooks;
 use crate::consumer::offset::Offsets;
 use crate::consumer::process_queue::Limits;
@@ -61,6 +62,7 @@ pub(crate) struct Settings {
     pub(crate) brokers_share: bool,
     pub(crate) hooks: Arc<Hooks>,
     pub(crate) limits: Limits,
+    pub(crate) topic_limits: TopicLimits,
     pub(crate) pulls: PullSettings,
     pub(crate) commit_interval: Duration,
 }
@@ -95,6 +97,7 @@ pub(crate) struct Group {
     allowance: Allowance,
     sink: Arc<dyn Sink>,
     stats: Stats,
+    suspension: Suspension,
     /// When the member was made, in milliseconds since 1970.
     started: i64,
     /// How many messages have failed that nobody gets again.
@@ -142,6 +145,7 @@ impl Group {
             store,
             sink,
             stats: Stats::default(),
+            suspension: Suspension::default(),
             dropped: AtomicUsize::new(0),
             queues: Mutex::default(),
             lookups: Mutex::default(),
@@ -194,6 +198,10 @@ impl Group {
 
     pub(super) fn sink(&self) -> &dyn Sink {
         &*self.sink
+    }
+
+    pub(super) const fn suspension(&self) -> &Suspension {
+        &self.suspension
     }
 
     pub(crate) const fn stats(&self) -> &Stats {
@@ -341,6 +349,7 @@ impl Group {
                 Again::Reset(offset) => Origin::Reset(offset),
             };
             self.assign(&mut queues, queue, origin, Some(old));
+            self.spread_limits(&queues.owned, &queue.topic);
         }
     }
 

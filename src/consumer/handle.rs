@@ -65,7 +65,6 @@ impl Handle {
     }
 
     /// The member, unless it has ended.
-    #[expect(dead_code, reason = "the lite-pull consumer asks")]
     ///
     /// # Errors
     /// `Closed`, for the operation.

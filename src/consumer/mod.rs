@@ -8,6 +8,7 @@ mod allocate;
 mod assigned;
 mod backoff;
 mod feed;
+mod flow;
 mod group;
 mod handle;
 mod hooks;

@@ -1,7 +1,7 @@
 //! What a consumer is to its client: a group with subscriptions, and someone to be told of changes.
 
-use std::sync::{Arc, OnceLock, Weak};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::RwLock;
 use tokio::sync::Notify;

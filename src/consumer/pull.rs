@@ -20,9 +20,6 @@ use crate::protocol::request::pull_message::{PullMessage, PullSysFlag};
 /// A broker's master.
 pub(crate) const MASTER: i64 = 0;
 
-/// How many bytes an answer should bring at most. Java's value; one larger message comes all the same.
-pub(crate) const MAX_BYTES: usize = 256 * 1024;
-
 /// More messages than this are not taken out of one answer; the rest is pulled again.
 const MAX_MESSAGES: usize = 4096;
 
@@ -32,6 +29,10 @@ pub(crate) struct PullSettings {
     pub(crate) group: Arc<str>,
     /// How many messages to ask for.
     pub(crate) max_messages: i32,
+    /// How many bytes an answer should bring at most; one larger message comes all the same.
+    pub(crate) max_bytes: i32,
+    /// How long to wait behind a pull before the next one.
+    pub(crate) interval: Duration,
     /// How long the broker may hold a pull when there is nothing.
     pub(crate) suspend: Duration,
     /// How long a pull may take in all.
@@ -113,7 +114,7 @@ pub(crate) async fn pull(
         subscription: None,
         sub_version: subscription.version(),
         expression_type: Some("TAG".into()),
-        max_msg_bytes: Some(MAX_BYTES as i32),
+        max_msg_bytes: Some(settings.max_bytes),
         broker_name: Some((&*queue.broker_name).into()),
     };
     let pulled = client.rpc().pull(&addr, &header, deadline).await?;

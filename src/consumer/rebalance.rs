@@ -18,8 +18,8 @@ use crate::error::Result;
 use crate::message::MessageQueue;
 use crate::protocol::request::consumer_list::GetConsumerList;
 use crate::route::Route;
-pub(super) use plan::Seen;
 use by_broker::Said;
+pub(super) use plan::Seen;
 use plan::Share;
 
 mod by_broker;
@@ -277,6 +277,7 @@ impl Group {
             let before = queues.leaving.get(queue).cloned();
             self.assign(&mut queues, queue, origin, before);
         }
+        self.spread_limits(&queues.owned, topic);
     }
 
     /// Pulls again with the subscriptions that brokers have just heard of.

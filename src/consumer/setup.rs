@@ -11,6 +11,7 @@ use futures::future::try_join_all;
 use crate::client::{Client, ClientBuilder, names};
 use crate::config::{ClientConfig, check_time};
 use crate::consumer::allocate::{AllocateStrategy, Average};
+use crate::consumer::flow::TopicLimits;
 use crate::consumer::group::{Group, Settings, Sink};
 use crate::consumer::handle::Handle;
 use crate::consumer::hooks::Hooks;
@@ -58,6 +59,10 @@ pub(super) struct Setup {
     pub(super) limits: Limits,
     /// How many messages one pull asks for.
     pub(super) pull_batch_size: usize,
+    /// How many bytes it asks for.
+    pub(super) pull_batch_bytes: usize,
+    pub(super) pull_interval: Duration,
+    pub(super) topic_limits: TopicLimits,
     pub(super) commit_interval: Duration,
 }
 
@@ -82,6 +87,9 @@ impl Setup {
                 bytes: 100 * 1024 * 1024,
             },
             pull_batch_size: 32,
+            pull_batch_bytes: 256 * 1024,
+            pull_interval: Duration::ZERO,
+            topic_limits: TopicLimits::default(),
             commit_interval: Duration::from_secs(5),
         }
     }
@@ -123,6 +131,19 @@ impl Setup {
         }
         self.check_model()?;
         check_range("pull_batch_size", self.pull_batch_size, 1024)?;
+        check_range(
+            "pull_batch_size_in_bytes",
+            self.pull_batch_bytes,
+            i32::MAX as usize,
+        )?;
+        check_pause("pull_interval", self.pull_interval)?;
+        let TopicLimits { count, bytes } = self.topic_limits;
+        check_range("pull_threshold_for_topic", count.unwrap_or(1), 6_553_500)?;
+        check_range(
+            "pull_threshold_size_for_topic",
+            bytes.unwrap_or(1),
+            usize::MAX,
+        )?;
         check_range("pull_threshold_for_queue", self.limits.count, 65_535)?;
         check_range(
             "pull_threshold_size_for_queue",
@@ -239,9 +260,12 @@ impl Setup {
             brokers_share: self.brokers_share,
             hooks: Arc::new(self.hooks),
             limits: self.limits,
+            topic_limits: self.topic_limits,
             pulls: PullSettings {
                 group: self.group,
                 max_messages: self.pull_batch_size as i32,
+                max_bytes: self.pull_batch_bytes as i32,
+                interval: self.pull_interval,
                 suspend: SUSPEND,
                 timeout: PULL,
             },
@@ -253,6 +277,11 @@ impl Setup {
 /// The error of a setting that breaks a rule.
 pub(super) fn invalid(detail: impl Into<String>) -> Error {
     Error::invalid(OPERATION, detail)
+}
+
+/// A time that may be zero.
+pub(super) fn check_pause(name: &'static str, pause: Duration) -> Result<()> {
+    check_time(OPERATION, name, pause.max(Duration::from_nanos(1)))
 }
 
 pub(super) fn check_range(name: &str, number: usize, max: usize) -> Result<()> {

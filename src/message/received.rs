@@ -14,8 +14,9 @@ use crate::protocol::message::{
     OffsetMessageId, StoredMessage, properties, property_names as names,
 };
 
-/// What the names of retry topics begin with.
+/// What the names of retry topics and of those of dead letters begin with.
 const RETRY_PREFIX: &[u8] = b"%RETRY%";
+const DEAD_LETTER_PREFIX: &[u8] = b"%DLQ%";
 
 /// To how many bytes a body may inflate: four times what brokers take.
 pub(crate) const MAX_INFLATED: usize = 16 * 1024 * 1024;
@@ -34,7 +35,7 @@ pub(crate) const MAX_INFLATED: usize = 16 * 1024 * 1024;
 pub struct MessageExt {
     stored: StoredMessage,
     queue: MessageQueue,
-    /// The topic that a message in a retry topic was sent to.
+    /// The topic that a message in a retry topic or a dead letter was sent to.
     original_topic: Option<Arc<str>>,
     /// Whether the body is a buffer of its own already.
     inflated: bool,
@@ -44,8 +45,12 @@ pub struct MessageExt {
 impl MessageExt {
     /// A message that was received from `queue`. Its body is as it was stored until [`open_body`](Self::open_body) is called.
     pub(crate) fn new(stored: StoredMessage, queue: MessageQueue) -> Self {
-        let retried = stored.topic.as_bytes().starts_with(RETRY_PREFIX);
-        let original_topic = if retried {
+        let topic = stored.topic.as_bytes();
+        let has_failed = [RETRY_PREFIX, DEAD_LETTER_PREFIX].iter();
+        let original_topic = if has_failed
+            .into_iter()
+            .any(|prefix| topic.starts_with(prefix))
+        {
             stored.property(names::RETRY_TOPIC)
         } else {
             None
@@ -98,7 +103,21 @@ impl MessageExt {
     /// The topic that it was sent to. A message that comes back after a failure is stored in its group's retry topic, which
     /// [`queue`](Self::queue) names.
     pub fn topic(&self) -> &str {
-        self.original_topic.as_ref().unwrap_or(&self.queue.topic)
+        match &self.original_topic {
+            Some(topic) if !self.is_dead_letter() => topic,
+            _ => &self.queue.topic,
+        }
+    }
+
+    /// The topic that it was sent to at first, if it has failed: the same as [`topic`](Self::topic) for one that comes again, and
+    /// that of the message that became a dead letter, whose own topic is `%DLQ%group`.
+    pub fn origin_topic(&self) -> Option<&str> {
+        self.original_topic.as_deref()
+    }
+
+    /// Whether it is from a group's dead letters.
+    pub fn is_dead_letter(&self) -> bool {
+        self.queue.topic.as_bytes().starts_with(DEAD_LETTER_PREFIX)
     }
 
     /// The queue that it was received from.
@@ -151,9 +170,15 @@ impl MessageExt {
         properties::iter(&self.stored.properties)
     }
 
-    /// The id that the producer gave to it. The same after a retry. That of the broker for a message that has none.
+    /// The id that the producer gave to it; that of the broker for a message that has none. The same after a failure, and for a dead
+    /// letter.
     pub fn msg_id(&self) -> &str {
+        let origin = || {
+            let failed = self.original_topic.as_ref();
+            failed.and_then(|_| self.property(names::ORIGIN_MESSAGE_ID))
+        };
         self.property(names::UNIQUE_KEY)
+            .or_else(origin)
             .unwrap_or_else(|| self.offset_msg_id())
     }
 
@@ -325,11 +350,30 @@ mod tests {
             (message.topic(), &*message.queue().topic),
             ("orders", "%RETRY%g")
         );
+        assert_eq!(message.origin_topic(), Some("orders"));
         // A dead letter stays one, and anybody can set the property on an ordinary message.
         for topic in ["%DLQ%g", "t"] {
             assert_eq!(received(topic, &[("RETRY_TOPIC", "orders")]).topic(), topic);
         }
         assert_eq!(received("%RETRY%g", &[]).topic(), "%RETRY%g");
+        let dead = received("%DLQ%g", &[("RETRY_TOPIC", "orders")]);
+        assert!(dead.is_dead_letter() && dead.origin_topic() == Some("orders"));
+        assert_eq!(
+            received("t", &[("RETRY_TOPIC", "orders")]).origin_topic(),
+            None
+        );
+    }
+
+    #[test]
+    fn a_message_that_failed_keeps_its_id() {
+        let origin = ("ORIGIN_MESSAGE_ID", "0A");
+        for topic in ["%RETRY%g", "%DLQ%g"] {
+            let properties = [("RETRY_TOPIC", "orders"), origin, ("UNIQ_KEY", "1B")];
+            assert_eq!(received(topic, &properties).msg_id(), "1B");
+            assert_eq!(received(topic, &properties[..2]).msg_id(), "0A");
+        }
+        let ordinary = received("t", &[origin]);
+        assert_eq!(ordinary.msg_id(), ordinary.offset_msg_id());
     }
 
     #[test]

@@ -9,11 +9,13 @@ use rocketmq_sdk::protocol::java_json;
 use rocketmq_sdk::protocol::request::consumer_running_info::{ConsumerRunningInfoBody, property};
 use rocketmq_sdk::protocol::request::consumer_status::ConsumerStatusBody;
 use rocketmq_sdk::{
-    AverageByCircle, ConsumeFromWhere, ConsumeStatus, ErrorKind, Message, MessageModel,
-    PushConsumer, PushConsumerBuilder,
+    AverageByCircle, ConsistentHash, ConsumeFromWhere, ConsumeStatus, ErrorKind, Message,
+    MessageModel, MessageQueue, PushConsumer, PushConsumerBuilder,
 };
+use rocketmq_testkit::Entry;
 use tokio::time::{Instant, sleep};
 
+use crate::committed::committed_offset;
 use crate::received::{Received, body, numbered, wait_until};
 use crate::target::{PATIENCE, Target, ask};
 
@@ -59,15 +61,9 @@ async fn wait_until_committed(target: &Target, topic: &str, group: &str, queues:
     loop {
         let mut committed = 0;
         for queue in 0..queues {
-            let answer = ask(&addr, RequestCode::QUERY_CONSUMER_OFFSET, |fields| {
-                fields.put("consumerGroup", group);
-                fields.put("topic", topic);
-                fields.put_number("queueId", queue.into());
-            })
-            .await;
-            let mut fields = answer.fields.iter().filter_map(Result::ok);
-            let offset = fields.find(|(name, _)| *name == "offset");
-            committed += offset.map_or(0, |(_, offset)| offset.parse::<i64>().unwrap());
+            let queue = MessageQueue::new(topic, "", queue);
+            let offset = committed_offset(&addr, group, &queue).await;
+            committed += offset.unwrap_or(0);
         }
         if committed == sum {
             return;
@@ -263,9 +259,7 @@ async fn a_rb_10_brokers_share_the_queues_when_they_are_asked_to() {
     })
     .await;
     if let Some(cluster) = target.cluster() {
-        let asked = |entry: &rocketmq_testkit::Entry| {
-            entry.is_request(rocketmq_testkit::RequestCode::QUERY_ASSIGNMENT)
-        };
+        let asked = |entry: &Entry| entry.is_request(RequestCode::QUERY_ASSIGNMENT);
         assert!(cluster.journal().count(asked) > 0);
     }
     send(&target, &topic, "m", 20).await;
@@ -290,7 +284,7 @@ async fn a_pc_02_what_brokers_cannot_share_is_refused() {
         let builder = target.consumer("g").subscribe("t", "*");
         listen(builder, &received).server_side_assignment()
     };
-    let hash = rocketmq_sdk::ConsistentHash::default();
+    let hash = ConsistentHash::default();
     for (case, named) in [
         (builder().allocate_strategy(hash), "CONSISTENT_HASH"),
         (

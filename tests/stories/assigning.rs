@@ -11,8 +11,9 @@ use rocketmq_sdk::{
     ConsumeFromWhere, ConsumeStatus, Message, MessageQueue, OffsetStore, PushConsumerBuilder,
 };
 
+use crate::committed::committed_offset;
 use crate::received::{Received, numbered, wait_until};
-use crate::target::{Target, ask};
+use crate::target::Target;
 
 /// The queues that a member was told of and has not lost, and how many listeners had messages when it lost one.
 #[derive(Clone, Default)]
@@ -128,20 +129,6 @@ async fn a_of_10_a_queue_is_committed_before_its_hook_hears_of_the_end() {
         .await;
     assert!(consumer.shutdown().await.unwrap().is_clean());
     assert_eq!(*committed.lock(), Some(3));
-}
-
-/// The group's offset, from the broker itself.
-async fn committed_offset(addr: &str, group: &str, queue: &MessageQueue) -> Option<i64> {
-    let code = rocketmq_sdk::protocol::code::RequestCode::QUERY_CONSUMER_OFFSET;
-    let answer = ask(addr, code, |fields| {
-        fields.put("consumerGroup", group);
-        fields.put("topic", &queue.topic);
-        fields.put_number("queueId", queue.queue_id.into());
-    })
-    .await;
-    let mut fields = answer.fields.iter().filter_map(Result::ok);
-    let (_, offset) = fields.find(|(name, _)| *name == "offset")?;
-    offset.parse().ok()
 }
 
 /// Keeps offsets in memory, and fails now and then.

@@ -1,5 +1,6 @@
 //! Making a push consumer: its settings, their limits, and its start.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
@@ -17,7 +18,7 @@ use crate::consumer::push::PushConsumer;
 use crate::consumer::push::concurrent::{Concurrent, ListenerSettings};
 use crate::consumer::push::listener::{Blocking, Closure, ClosureWith, MessageListener};
 use crate::consumer::push::result::ConsumeResult;
-use crate::consumer::setup::{OPERATION, Setup, check_range, invalid};
+use crate::consumer::setup::{OPERATION, Setup, check_pause, check_range, invalid};
 use crate::consumer::start_offset::ConsumeFromWhere;
 use crate::environment::Environment;
 use crate::error::Result;
@@ -32,6 +33,7 @@ pub struct PushConsumerBuilder {
     /// Makes the listener's side, when its settings are known.
     sink: Option<Box<dyn FnOnce(ListenerSettings) -> Arc<dyn Sink> + Send>>,
     concurrency: usize,
+    topic_concurrency: HashMap<String, usize>,
     consume_batch_max_size: usize,
     max_reconsume_times: Option<u32>,
     consume_timeout: Duration,
@@ -45,6 +47,7 @@ impl PushConsumerBuilder {
             setup: Setup::new(group.into()),
             sink: None,
             concurrency: 20,
+            topic_concurrency: HashMap::new(),
             consume_batch_max_size: 1,
             max_reconsume_times: None,
             consume_timeout: Duration::from_secs(15 * 60),
@@ -234,6 +237,13 @@ impl PushConsumerBuilder {
         self
     }
 
+    /// Gives a topic listeners of its own, this many at a time: 1 to 1000. They do not count to
+    /// [`concurrency`](Self::concurrency). Its messages that come again after a failure are consumed with those of the other topics.
+    pub fn topic_concurrency(mut self, topic: impl Into<String>, listeners: usize) -> Self {
+        self.topic_concurrency.insert(topic.into(), listeners);
+        self
+    }
+
     /// How many messages a listener is given at most: 1 to 1024. Default 1. They are of one queue and in its order.
     pub const fn consume_batch_max_size(mut self, messages: usize) -> Self {
         self.consume_batch_max_size = messages;
@@ -243,6 +253,35 @@ impl PushConsumerBuilder {
     /// How many messages one pull asks for: 1 to 1024. Default 32, which is what brokers give at most unless told otherwise.
     pub const fn pull_batch_size(mut self, messages: usize) -> Self {
         self.setup.pull_batch_size = messages;
+        self
+    }
+
+    /// How many bytes of messages one pull asks for: at least 1. Default 256 KiB. A larger message comes alone. Brokers of version 4.9
+    /// have a limit of their own.
+    pub const fn pull_batch_size_in_bytes(mut self, bytes: usize) -> Self {
+        self.setup.pull_batch_bytes = bytes;
+        self
+    }
+
+    /// How long to wait behind a pull of a queue before the next one. Default zero.
+    pub const fn pull_interval(mut self, interval: Duration) -> Self {
+        self.setup.pull_interval = interval;
+        self
+    }
+
+    /// How many messages of one topic may wait for listeners before pulling stops, in all queues of this consumer together: 1 to
+    /// 6553500. Each queue has an equal part of it, at least one message, instead of
+    /// [`pull_threshold_for_queue`](Self::pull_threshold_for_queue). By default there is no such limit.
+    pub const fn pull_threshold_for_topic(mut self, messages: usize) -> Self {
+        self.setup.topic_limits.count = Some(messages);
+        self
+    }
+
+    /// How many bytes of one topic may wait for listeners before pulling stops, in all queues of this consumer together: at least 1.
+    /// Each queue has an equal part of it instead of [`pull_threshold_size_for_queue`](Self::pull_threshold_size_for_queue). By default
+    /// there is no such limit.
+    pub const fn pull_threshold_size_for_topic(mut self, bytes: usize) -> Self {
+        self.setup.topic_limits.bytes = Some(bytes);
         self
     }
 
@@ -328,17 +367,29 @@ impl PushConsumerBuilder {
             ));
         }
         check_range("concurrency", self.concurrency, 1000)?;
+        for (topic, listeners) in &self.topic_concurrency {
+            if !self
+                .setup
+                .subscriptions
+                .iter()
+                .any(|(known, _)| known == topic)
+            {
+                return Err(invalid(format!(
+                    "topic_concurrency is set for {topic:?}, which is not subscribed"
+                )));
+            }
+            check_range(&format!("topic_concurrency of {topic}"), *listeners, 1000)?;
+        }
         check_range("consume_batch_max_size", self.consume_batch_max_size, 1024)?;
         check_time(OPERATION, "consume_timeout", self.consume_timeout)?;
-        // Zero is a time here.
-        let patience = self.shutdown_timeout.max(Duration::from_nanos(1));
-        check_time(OPERATION, "shutdown_timeout", patience)
+        check_pause("shutdown_timeout", self.shutdown_timeout)
     }
 
     fn listener_settings(&self) -> ListenerSettings {
         ListenerSettings {
             group: Arc::clone(self.setup.group()),
             concurrency: self.concurrency,
+            topic_concurrency: self.topic_concurrency.clone(),
             batch: self.consume_batch_max_size,
             timeout: self.consume_timeout,
             keeps_timed_out: self.keeps_timed_out,

@@ -4,6 +4,7 @@
 //! none. Nothing that a listener does, a panic among it, reaches another message.
 
 use std::any::Any;
+use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -33,6 +34,8 @@ pub(super) struct ListenerSettings {
     pub(super) group: Arc<str>,
     /// How many run at a time.
     pub(super) concurrency: usize,
+    /// How many run at a time for these topics, beside the others.
+    pub(super) topic_concurrency: HashMap<String, usize>,
     /// How many messages one is given at most.
     pub(super) batch: usize,
     /// How long one may take.
@@ -48,11 +51,13 @@ pub(super) struct Concurrent<L> {
     listener: L,
     settings: ListenerSettings,
     dispatch: Arc<Dispatch<Arc<Assigned>>>,
+    /// Those of topics that have listeners of their own.
+    own: HashMap<String, Arc<Dispatch<Arc<Assigned>>>>,
 }
 
 impl<L: MessageListener> Sink for Concurrent<L> {
     fn ready(self: Arc<Self>, group: &Arc<Group>, queue: Arc<Assigned>) {
-        let place = self.dispatch.offer(queue);
+        let place = self.offer(queue);
         self.start_worker(group, place);
     }
 
@@ -63,12 +68,20 @@ impl<L: MessageListener> Sink for Concurrent<L> {
 
 impl<L: MessageListener> Concurrent<L> {
     pub(super) fn new(listener: L, settings: ListenerSettings) -> Self {
-        let dispatch = Dispatch::new(settings.concurrency);
+        let own = settings.topic_concurrency.iter();
+        let own = own.map(|(topic, limit)| (topic.clone(), Dispatch::new(*limit)));
         Self {
             listener,
+            own: own.collect(),
+            dispatch: Dispatch::new(settings.concurrency),
             settings,
-            dispatch,
         }
+    }
+
+    /// Gives a queue to the workers of its topic.
+    fn offer(&self, queue: Arc<Assigned>) -> Option<Place<Arc<Assigned>>> {
+        let own = self.own.get(&*queue.queue().topic);
+        own.unwrap_or(&self.dispatch).offer(queue)
     }
 
     fn start_worker(self: &Arc<Self>, group: &Arc<Group>, place: Option<Place<Arc<Assigned>>>) {
@@ -81,11 +94,14 @@ impl<L: MessageListener> Concurrent<L> {
     async fn work(self: Arc<Self>, group: Arc<Group>, mut place: Place<Arc<Assigned>>) {
         while let Some((queue, help)) = place.next() {
             self.start_worker(&group, help);
+            if group.put_aside(&queue) {
+                continue;
+            }
             let Some(taken) = queue.take(self.settings.batch, Instant::now()) else {
                 continue;
             };
             if taken.more {
-                self.start_worker(&group, self.dispatch.offer(Arc::clone(&queue)));
+                self.start_worker(&group, self.offer(Arc::clone(&queue)));
             }
             self.consume(&group, &queue, taken, &mut place).await;
             // A listener that never waits must not keep the thread to itself.
@@ -138,7 +154,9 @@ impl<L: MessageListener> Concurrent<L> {
         place: &mut Place<Arc<Assigned>>,
     ) {
         let group = Arc::clone(&self.settings.group);
-        let context = ConsumeContext::new(group, batch.queue.queue().clone());
+        let failures = messages.iter().map(MessageExt::reconsume_times).max();
+        let queue = batch.queue.queue().clone();
+        let context = ConsumeContext::new(group, queue, failures.unwrap_or_default());
         // The call is inside the future, so that a panic before the first await is caught too.
         let listening = async { self.listener.consume(messages, &context).await };
         let mut listening = pin!(Some(AssertUnwindSafe(listening).catch_unwind()));

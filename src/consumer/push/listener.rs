@@ -46,11 +46,16 @@ pub trait MessageListener: Send + Sync + 'static {
 pub struct ConsumeContext {
     group: Arc<str>,
     queue: MessageQueue,
+    reconsume_times: i32,
 }
 
 impl ConsumeContext {
-    pub(super) const fn new(group: Arc<str>, queue: MessageQueue) -> Self {
-        Self { group, queue }
+    pub(super) const fn new(group: Arc<str>, queue: MessageQueue, reconsume_times: i32) -> Self {
+        Self {
+            group,
+            queue,
+            reconsume_times,
+        }
     }
 
     /// The consumer group.
@@ -62,6 +67,11 @@ impl ConsumeContext {
     /// [`topic`](MessageExt::topic) is the one that they were sent to.
     pub const fn queue(&self) -> &MessageQueue {
         &self.queue
+    }
+
+    /// How often the delivery of the messages to this group has failed; of several the most often.
+    pub const fn reconsume_times(&self) -> i32 {
+        self.reconsume_times
     }
 }
 

@@ -100,6 +100,31 @@ impl PushConsumer {
         self.handle.unsubscribe(topic.as_ref());
     }
 
+    /// Gives no more messages to the listener, and pulls none, until [`resume`](Self::resume). Those that listeners have can be
+    /// finished; the consumer stays a member of its group and keeps its queues. Does nothing when it is suspended already.
+    ///
+    /// # Errors
+    /// [`Closed`](crate::ErrorKind::Closed): the consumer has ended.
+    pub fn suspend(&self) -> Result<()> {
+        self.handle.group("suspend")?.suspend();
+        Ok(())
+    }
+
+    /// Goes on after [`suspend`](Self::suspend). Does nothing when it is not suspended.
+    ///
+    /// # Errors
+    /// [`Closed`](crate::ErrorKind::Closed): the consumer has ended.
+    pub fn resume(&self) -> Result<()> {
+        self.handle.group("resume")?.resume();
+        Ok(())
+    }
+
+    /// Whether it is [suspended](Self::suspend).
+    pub fn is_suspended(&self) -> bool {
+        let group = self.handle.group("ask");
+        group.is_ok_and(|group| group.suspension().is_on())
+    }
+
     /// Ends the consumer: no message is given to a listener any more; those that listeners have may be finished within the
     /// [shutdown timeout](PushConsumerBuilder::shutdown_timeout), and failed ones go back; then the offsets are committed, and the
     /// member leaves its group. What was not finished comes again.

@@ -46,7 +46,9 @@ impl Group {
                 {
                     return Said::NotSupported;
                 }
-                Err(error) => debug!(%topic, %addr, %error, "it is not known which queues are ours"),
+                Err(error) => {
+                    debug!(%topic, %addr, %error, "it is not known which queues are ours")
+                }
             }
         }
         Said::Nothing
