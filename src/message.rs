@@ -186,6 +186,11 @@ impl Message {
         self.properties.push(name, value);
     }
 
+    /// Removes a property.
+    pub(crate) fn remove_property(&mut self, name: &str) {
+        self.properties.remove(name);
+    }
+
     /// Sets a property; a value that would not survive the wire becomes the message's fault.
     pub(crate) fn set_property(&mut self, name: &str, value: &str) {
         if let Err(error) = self.properties.set(name, value) {

@@ -18,7 +18,7 @@ use crate::producer::target::Target;
 use crate::producer::{OPERATION, Shared, job};
 use crate::protocol::message::property_names as names;
 
-mod pack;
+pub(super) mod pack;
 
 /// A batch that is being sent: resolves when a broker has stored all of its messages, or no attempt is left.
 ///
@@ -176,7 +176,7 @@ impl Draft {
         for message in &mut self.messages {
             job::give_id(message, &self.shared, now);
         }
-        let batch = pack::pack(&self.messages, max_size)?;
+        let batch = pack::pack(self.messages.iter(), max_size)?;
         let id_of = |message: &Message| message.property(names::UNIQUE_KEY).map(Into::into);
         let ids: Vec<_> = self.messages.iter().filter_map(id_of).collect();
         let target = self.target.target();
@@ -223,7 +223,7 @@ impl Future for BatchFuture {
 
 /// The result of each message, from that of the batch: the broker names where each is stored, in their order, and the offset of the
 /// first. One that keeps a batch together (5.x, topics for batches) names one place for all.
-fn each(batch: &SendResult, ids: Vec<Box<str>>) -> Vec<SendResult> {
+pub(super) fn each(batch: &SendResult, ids: Vec<Box<str>>) -> Vec<SendResult> {
     let mut places = batch.offset_msg_id.split(',');
     let has_places = batch.offset_msg_id.contains(',');
     ids.into_iter()

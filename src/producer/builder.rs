@@ -48,6 +48,7 @@ impl DefaultProducerBuilder {
                 interceptors: Interceptors::default(),
                 max_message_size: 4 * 1024 * 1024,
                 packing: Packing::default(),
+                auto_batch: false,
                 max_in_flight: 1024,
                 max_in_flight_bytes: 100 * 1024 * 1024,
                 default_topic: DEFAULT_TOPIC.into(),
@@ -139,6 +140,20 @@ impl DefaultProducerBuilder {
     /// From which size on bodies are compressed, in bytes. Default 4,096. One that compression does not make smaller is sent as it is.
     pub fn compress_over(mut self, bytes: usize) -> Self {
         self.settings.packing.over = bytes;
+        self
+    }
+
+    /// Sends messages that come while another one is on its way together, in one request. Default: each in a request of its own.
+    ///
+    /// A message that comes alone goes at once: none waits for others to come. Each has its own result, its own timeout, and its own id.
+    /// The messages for one queue, and those of a topic that may go to any queue, are two lanes: of each lane one request is on its way
+    /// at a time. So messages with the same [key](SendFuture::sharding_key), or for the same queue, are stored in the order in which
+    /// they were sent, also when nobody waits for the one before; as long as the topic's queues stay the same.
+    ///
+    /// Delayed messages, half messages and oneway messages go by themselves, and so does one that is
+    /// [large enough to be compressed](Self::compress_over), in its turn. What a batch is refused for is the error of each of its messages.
+    pub fn auto_batch(mut self) -> Self {
+        self.settings.auto_batch = true;
         self
     }
 

@@ -23,6 +23,8 @@ pub(super) struct Draft {
     pub(super) target: Target,
     pub(super) timeout: Option<Duration>,
     pub(super) admission: Option<Admission>,
+    /// It has had its turn among automatic batches.
+    pub(super) in_turn: bool,
 }
 
 /// A send that a shutdown waits for.
@@ -33,6 +35,28 @@ pub(super) struct Admission {
 }
 
 impl Draft {
+    /// What goes now, for messages that were admitted.
+    pub(super) fn in_turn(
+        shared: &Arc<Shared>,
+        message: Message,
+        kind: Kind,
+        target: Target,
+        timeout: Duration,
+    ) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            message,
+            kind,
+            target,
+            timeout: Some(timeout),
+            admission: Some(Admission {
+                began: Instant::now(),
+                ticket: None,
+            }),
+            in_turn: true,
+        }
+    }
+
     pub(super) fn time(&self) -> Duration {
         self.timeout.unwrap_or(self.shared.settings.send_timeout)
     }
@@ -78,14 +102,18 @@ impl Draft {
         }
     }
 
+    /// When its time is over, once it is admitted.
+    pub(super) fn deadline(&self) -> Result<Instant> {
+        let admission = self.admission.as_ref().ok_or_else(polled_before)?;
+        Ok(Budget::new(admission.began, self.time(), 0).deadline())
+    }
+
     /// Waits for room, once it is admitted.
     pub(super) async fn find_room(&mut self) -> Result<()> {
-        let time = self.time();
-        let Some(admission) = &mut self.admission else {
-            return Err(polled_before());
-        };
-        let deadline = Budget::new(admission.began, time, 0).deadline();
-        if let Some(ticket) = admission.ticket.take() {
+        let deadline = self.deadline()?;
+        if let Some(admission) = &mut self.admission
+            && let Some(ticket) = admission.ticket.take()
+        {
             let topic = self.message.topic();
             let place = self.shared.find_room(ticket, topic, deadline).await?;
             admission.ticket = Some(Ticket::Place(place));

@@ -163,11 +163,7 @@ impl Drop for Accepted {
             } else {
                 Delivery::No
             };
-            let error = Error::new(ErrorKind::Closed, OPERATION)
-                .topic_of(&self.topic)
-                .detail("the producer ended before the send did")
-                .maybe_delivered(delivery);
-            let error = self.send.ended(error);
+            let error = self.send.ended(unfinished(&self.topic, delivery));
             self.report(Err(error));
         }
     }
@@ -179,7 +175,20 @@ impl fmt::Debug for Driver {
     }
 }
 
-async fn run(ended: DropGuard, queue: mpsc::UnboundedReceiver<Accepted>, stop: CancellationToken) {
+/// The error of a send that a producer has not seen through.
+pub(super) fn unfinished(topic: &str, delivery: Delivery) -> Error {
+    Error::new(ErrorKind::Closed, OPERATION)
+        .topic_of(topic)
+        .detail("the producer ended before the send did")
+        .maybe_delivered(delivery)
+}
+
+/// Sees through what comes, until `stop`, or until nothing is left and nothing more can come.
+pub(super) async fn run<T: Future<Output = ()>>(
+    ended: DropGuard,
+    queue: mpsc::UnboundedReceiver<T>,
+    stop: CancellationToken,
+) {
     // In this order, since the last is dropped first: what is left then reports that the producer has ended.
     let _ended = ended;
     let mut queue = queue;

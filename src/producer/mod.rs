@@ -10,6 +10,7 @@
 //! application does; [`request`] waits for a reply.
 
 mod admission;
+mod auto_batch;
 mod batch;
 mod builder;
 mod compression;
@@ -48,6 +49,7 @@ use tracing::{debug, info, warn};
 use crate::client::{Client, Registration};
 use crate::error::Result;
 use crate::message::{Message, MessageQueue};
+use crate::producer::auto_batch::AutoBatches;
 use crate::producer::compression::Packing;
 use crate::producer::driver::Driver;
 use crate::producer::faults::Faults;
@@ -130,6 +132,7 @@ struct Settings {
     interceptors: Interceptors,
     max_message_size: usize,
     packing: Packing,
+    auto_batch: bool,
     max_in_flight: usize,
     max_in_flight_bytes: usize,
     default_topic: Arc<str>,
@@ -152,6 +155,8 @@ struct Shared {
     /// Ends what a shutdown does not wait for any more.
     stop: CancellationToken,
     driver: Driver,
+    /// Puts messages together, if that is asked for.
+    auto_batches: Option<Arc<AutoBatches>>,
     runtime: Handle,
     /// Whether a shutdown came to its end.
     ended: AtomicBool,
@@ -181,6 +186,9 @@ impl DefaultProducer {
         info!(group = %settings.group, client = %client.id(), "producer started");
         let shared = Arc::new(Shared {
             driver: Driver::start(&client, stop.clone()),
+            auto_batches: settings
+                .auto_batch
+                .then(|| AutoBatches::start(&client, stop.clone())),
             client,
             owns_client,
             faults: Faults::new(settings.fault_tolerance),
@@ -341,8 +349,14 @@ impl DefaultProducer {
         let unfinished = if drained { 0 } else { shared.unfinished() };
         shared.stop.cancel();
         let deadline = Instant::now() + LEAVE_WITHIN;
+        let ended = async {
+            shared.driver.ended().await;
+            if let Some(batches) = &shared.auto_batches {
+                batches.ended().await;
+            }
+        };
         // Only a callback that blocks can hold this up.
-        if timeout_at(deadline, shared.driver.ended()).await.is_err() {
+        if timeout_at(deadline, ended).await.is_err() {
             warn!(group = %shared.settings.group, "a send callback blocks the end of its producer");
         }
         shared.registration.unregister(deadline).await;

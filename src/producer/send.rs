@@ -16,12 +16,13 @@ use tokio::time::Instant;
 use crate::error::{Error, Result};
 use crate::message::{Message, MessageQueue};
 use crate::producer::admission::Ticket;
+use crate::producer::auto_batch::AutoBatches;
 use crate::producer::draft::Draft;
 use crate::producer::driver::Receipt;
 use crate::producer::interceptor::Watched;
 use crate::producer::job::{Attempt, Failure, Job, Kind};
 use crate::producer::queues::Queues;
-use crate::producer::rest::{Rest, no_master};
+use crate::producer::rest::Rest;
 use crate::producer::result::SendResult;
 use crate::producer::retry::Next;
 use crate::producer::select::Avoid;
@@ -29,6 +30,8 @@ use crate::producer::target::Target;
 use crate::producer::{OPERATION, Shared};
 use crate::protocol::message::property_names as names;
 use crate::transport::CallError;
+
+mod oneway;
 
 /// A message that is being sent: resolves when a broker has stored it, or no attempt is left.
 ///
@@ -78,15 +81,20 @@ impl SendFuture {
             None => (Kind::Message, Target::Any),
             Some(broker_name) => (Kind::Reply, Target::Rather(Arc::clone(broker_name))),
         };
+        Self::of(Draft {
+            shared,
+            message,
+            kind,
+            target,
+            timeout: None,
+            admission: None,
+            in_turn: false,
+        })
+    }
+
+    pub(super) const fn of(draft: Draft) -> Self {
         Self {
-            state: State::New(Draft {
-                shared,
-                message,
-                kind,
-                target,
-                timeout: None,
-                admission: None,
-            }),
+            state: State::New(draft),
             watched: None,
         }
     }
@@ -187,51 +195,6 @@ impl SendFuture {
         shared.driver.call_back(self, Box::new(callback));
     }
 
-    /// Sends the message without asking for an answer: resolves when it waits to be written on a connection. Whether it is stored
-    /// is never known, and a broker in trouble drops it without a word. There is one attempt.
-    ///
-    /// # Errors
-    /// As for the send itself, as far as they show before the message is written.
-    ///
-    /// # Cancel safety
-    /// Dropping the future before it resolves means that the message is not sent.
-    pub async fn oneway(mut self) -> Result<()> {
-        let written = self.write_oneway().await;
-        if let Some(watched) = self.watched.take() {
-            watched.over(written.as_ref().map(|()| None));
-        }
-        written
-    }
-
-    async fn write_oneway(&mut self) -> Result<()> {
-        self.admit()?;
-        let State::New(draft) = self.state.take() else {
-            return Err(polled_before());
-        };
-        let (mut job, mut target) = draft.into_job()?;
-        job.find_room().await?;
-        job.compress().await;
-        let deadline = job.budget.deadline();
-        let shared = Arc::clone(&job.shared);
-        let queues = shared
-            .queues(job.message().shared_topic(), deadline)
-            .await?;
-        let queue = job.pick(&mut target, &queues, &Avoid::nothing())?;
-        // Nothing of the application's own is held while this waits.
-        drop(target);
-        let described = |error| job.describe(error, &queue, 1);
-        let addr = queues
-            .master(&queue.broker_name)
-            .ok_or_else(|| described(no_master()))?;
-        let (header, body) = (job.header(&queue), job.message().body());
-        let sent = shared
-            .client
-            .rpc()
-            .send_oneway(addr, job.kind.carries(), &header, body, deadline)
-            .await;
-        sent.map_err(described)
-    }
-
     /// The topic, to name it in an error after the send is gone.
     pub(super) fn topic(&self) -> Arc<str> {
         match &self.state {
@@ -313,6 +276,13 @@ impl SendFuture {
 impl Draft {
     /// Sends the message where that takes no waiting.
     fn begin(self) -> Result<State> {
+        if let Some(batches) = &self.shared.auto_batches
+            && !self.in_turn
+            && AutoBatches::take(&self)
+        {
+            let batches = Arc::clone(batches);
+            return Ok(State::Rest(Box::pin(batches.send(self))));
+        }
         let (mut job, mut target) = self.into_job()?;
         if job.waits_for_room() || !job.compress_here() {
             return Ok(later(job, target));

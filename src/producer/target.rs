@@ -35,10 +35,12 @@ pub(super) enum Target {
 impl Target {
     /// The queue of a sharding key.
     pub(super) fn of_key(key: &str) -> Self {
-        Self::Key {
-            hash: java_hash(key),
-            chosen: None,
-        }
+        Self::of_hash(java_hash(key))
+    }
+
+    /// The queue of sharding keys of this Java hash.
+    pub(super) const fn of_hash(hash: i32) -> Self {
+        Self::Key { hash, chosen: None }
     }
 
     /// Whether another attempt may go to another queue.

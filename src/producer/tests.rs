@@ -1,5 +1,6 @@
 //! A producer among a name server and brokers that the test plays.
 
+mod auto_batching;
 mod batching;
 mod bounds;
 mod codes;

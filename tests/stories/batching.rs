@@ -1,6 +1,6 @@
 //! Batches.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rocketmq_sdk::protocol::code::{RequestCode, ResponseCode};
 use rocketmq_sdk::protocol::message::{OffsetMessageId, StoredMessages, properties};
@@ -225,5 +225,57 @@ async fn a_batch_makes_its_topic() {
     let results = producer.send_batch(batch(&topic, 3)).await.unwrap();
     let queue: &MessageQueue = results[0].queue();
     assert!(results.iter().all(|result| result.queue() == queue));
+    producer.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_ba_07_automatic_batches_keep_the_order_of_a_key_and_each_message_has_its_result() {
+    const KEYS: usize = 10;
+    const STEPS: usize = 40;
+    let target = Target::shared().await;
+    let topic = target.topic("auto_batch", 4).await;
+    let producer = DefaultProducer::builder(target.name("auto_batch"))
+        .name_server(target.name_server())
+        .auto_batch()
+        .start()
+        .await
+        .unwrap();
+    // One behind the other, and nobody waits for the one before; the first ones while the queues are looked up.
+    let mut receipts = Vec::new();
+    for step in 0..STEPS {
+        for key in 0..KEYS {
+            let message = Message::new(&*topic, format!("{key} {step}"));
+            let send = producer.send(message).sharding_key(format!("key-{key}"));
+            receipts.push((key, step, send.submit().await.unwrap()));
+        }
+    }
+    let alone = producer.send(Message::new(&*topic, "alone")).await.unwrap();
+    let stored = read_stored(&target, &topic, 4, KEYS * STEPS + 1).await;
+    let by_id: BTreeMap<_, _> = stored
+        .iter()
+        .map(|message| (message.property("UNIQ_KEY").unwrap(), message))
+        .collect();
+    assert_eq!(by_id.len(), stored.len());
+    assert_eq!(by_id[alone.msg_id()].body, "alone");
+    let mut last = BTreeMap::new();
+    for (key, step, receipt) in receipts {
+        let result = receipt.await.unwrap();
+        let found = by_id[result.msg_id()];
+        assert_eq!(found.body, format!("{key} {step}"));
+        assert_eq!(
+            (found.queue_id, found.queue_offset),
+            (result.queue().queue_id, result.queue_offset())
+        );
+        let before = last.insert(key, (found.queue_id, found.queue_offset));
+        let in_order = before.is_none_or(|(queue_id, offset)| {
+            queue_id == found.queue_id && offset < found.queue_offset
+        });
+        assert!(in_order, "{key} {step}: {before:?}");
+    }
+    if let Some(cluster) = target.cluster() {
+        let batches = cluster.journal().requests(RequestCode::SEND_BATCH_MESSAGE);
+        let singles = cluster.journal().requests(RequestCode::SEND_MESSAGE_V2);
+        assert!(!batches.is_empty() && batches.len() + singles.len() < KEYS * STEPS);
+    }
     producer.shutdown().await.unwrap();
 }

@@ -37,10 +37,7 @@ pub(super) fn check(messages: &[Message], max_size: usize) -> Result<()> {
     for (at, message) in messages.iter().enumerate() {
         validate::message(OPERATION, message, max_size)
             .map_err(|error| error.target(format!("message {at} of the batch")))?;
-        if let Some(name) = NOT_IN_A_BATCH
-            .iter()
-            .find(|name| message.property(name).is_some())
-        {
+        if let Some(name) = not_in_a_batch(message) {
             return refused(at, message, format!("has the property {name}"));
         }
         if message.reply_through().is_some() {
@@ -64,15 +61,18 @@ pub(super) fn check(messages: &[Message], max_size: usize) -> Result<()> {
 }
 
 /// The messages, whose ids are given, as one that has them in its body; an error when that has over `max_size` bytes.
-pub(super) fn pack(messages: &[Message], max_size: usize) -> Result<Message> {
-    let size = messages.iter().map(size_of).sum();
-    let (topic, wait_store_ok) = match messages {
-        [first, ..] => (first.shared_topic(), first.wait_store_ok()),
-        [] => return Err(Error::invalid(OPERATION, "the batch is empty")),
+pub(in crate::producer) fn pack<'m>(
+    messages: impl Iterator<Item = &'m Message> + Clone,
+    max_size: usize,
+) -> Result<Message> {
+    let size = messages.clone().map(size_of).sum();
+    let (topic, wait_store_ok) = match messages.clone().next() {
+        Some(first) => (first.shared_topic(), first.wait_store_ok()),
+        None => return Err(Error::invalid(OPERATION, "the batch is empty")),
     };
     let refused = |detail| Error::invalid(OPERATION, detail).topic_of(topic);
     if size > max_size {
-        let count = messages.len();
+        let count = messages.count();
         let detail =
             format!("the batch of {count} messages has {size} bytes, the limit is {max_size}");
         return Err(refused(detail));
@@ -100,7 +100,7 @@ pub(super) fn split(messages: Vec<Message>, max_size: usize) -> VecDeque<Vec<Mes
     let mut parts = VecDeque::new();
     let (mut part, mut size) = (Vec::new(), 0);
     for message in messages {
-        let more = size_of(&message) + ID_SIZE;
+        let more = size_with_id(&message);
         if size + more > max_size && !part.is_empty() {
             parts.push_back(std::mem::take(&mut part));
             size = 0;
@@ -112,6 +112,21 @@ pub(super) fn split(messages: Vec<Message>, max_size: usize) -> VecDeque<Vec<Mes
         parts.push_back(part);
     }
     parts
+}
+
+/// Whether a message may be in a batch by itself, whatever the others are. What it breaks else is a rule for every message.
+pub(in crate::producer) fn may_be_in_one(message: &Message) -> bool {
+    not_in_a_batch(message).is_none() && !message.topic().starts_with(RETRY_PREFIX)
+}
+
+/// What a message without an id adds to a batch, in bytes.
+pub(in crate::producer) fn size_with_id(message: &Message) -> usize {
+    size_of(message) + ID_SIZE
+}
+
+fn not_in_a_batch(message: &Message) -> Option<&'static str> {
+    let mut names = NOT_IN_A_BATCH.into_iter();
+    names.find(|name| message.property(name).is_some())
 }
 
 fn size_of(message: &Message) -> usize {
@@ -193,7 +208,7 @@ mod tests {
             .body("one")
             .build();
         let messages = [one.clone(), one];
-        let batch = pack(&messages, 1000).unwrap();
+        let batch = pack(messages.iter(), 1000).unwrap();
         assert_eq!((batch.topic(), batch.wait_store_ok()), ("t", false));
         let entries: Vec<_> = BatchMessages::new(batch.body().clone())
             .map(Result::unwrap)
@@ -204,8 +219,8 @@ mod tests {
             assert_eq!(entry.properties.as_str(), messages[0].raw_properties());
         }
         let size = batch.body().len();
-        assert!(pack(&messages, size).is_ok());
-        let said = pack(&messages, size - 1).unwrap_err().to_string();
+        assert!(pack(messages.iter(), size).is_ok());
+        let said = pack(messages.iter(), size - 1).unwrap_err().to_string();
         let named = format!("2 messages has {size} bytes, the limit is {}", size - 1);
         assert!(said.contains(&named), "{said}");
     }
