@@ -184,6 +184,15 @@ impl Client {
         self.inner.heartbeat().await;
     }
 
+    /// How many calls wait for an answer, on all connections.
+    #[cfg(test)]
+    pub(crate) fn pending_calls(&self) -> usize {
+        let live = self.rpc().live();
+        live.iter()
+            .map(crate::transport::Connection::pending_calls)
+            .sum()
+    }
+
     /// Starts a task that ends with the client.
     pub(crate) fn spawn(
         &self,

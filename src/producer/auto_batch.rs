@@ -110,7 +110,7 @@ impl AutoBatches {
         } = draft;
         let topic = Arc::clone(message.shared_topic());
         if matches!(target, Target::Selector(_)) {
-            let queues = shared.queues(&topic, deadline).await?;
+            let queues = shared.queues(OPERATION, &topic, deadline).await?;
             let queue = target.pick(&message, &queues, &Avoid::nothing(), None)?;
             target = Target::Queue(queue);
         }
@@ -212,7 +212,7 @@ impl AutoBatches {
     /// Looks up the queues of a topic, then sends what waits for that.
     async fn place(self: Arc<Self>, shared: Arc<Shared>, topic: Arc<str>) {
         let deadline = Instant::now() + shared.settings.send_timeout;
-        let found = shared.queues(&topic, deadline).await;
+        let found = shared.queues(OPERATION, &topic, deadline).await;
         let (mut starting, mut refused) = (Vec::new(), Vec::new());
         {
             let mut state = self.state.lock();

@@ -301,10 +301,11 @@ impl DefaultProducer {
     /// # Cancel safety
     /// Dropping the future leaves nothing behind.
     pub async fn queues(&self, topic: &str) -> Result<Vec<MessageQueue>> {
-        validate::topic("look up queues", topic)?;
-        self.shared.client.check_topic("look up queues", topic)?;
-        let deadline = self.shared.client.request_deadline();
-        let queues = self.shared.queues(&topic.into(), deadline).await?;
+        const LOOK_UP: &str = "look up queues";
+        validate::topic(LOOK_UP, topic)?;
+        self.shared.client.check_topic(LOOK_UP, topic)?;
+        let (topic, deadline) = (topic.into(), self.shared.client.request_deadline());
+        let queues = self.shared.queues(LOOK_UP, &topic, deadline).await?;
         Ok(queues.list().to_vec())
     }
 

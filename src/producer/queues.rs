@@ -67,8 +67,18 @@ impl Shared {
     /// when they know none. From then on the topic's route is kept fresh.
     ///
     /// # Errors
-    /// No name server answers, or the topic neither exists nor can be made.
-    pub(super) async fn queues(&self, topic: &Arc<str>, deadline: Instant) -> Result<Queues> {
+    /// Of the operation that needs them: no name server answers, or the topic neither exists nor can be made.
+    pub(super) async fn queues(
+        &self,
+        operation: &'static str,
+        topic: &Arc<str>,
+        deadline: Instant,
+    ) -> Result<Queues> {
+        let found = self.find_queues(topic, deadline).await;
+        found.map_err(|error| error.during(operation).topic_of(topic))
+    }
+
+    async fn find_queues(&self, topic: &Arc<str>, deadline: Instant) -> Result<Queues> {
         if let Some(queues) = self.known_queues(topic) {
             self.membership.watch(topic);
             return Ok(queues);
@@ -88,7 +98,6 @@ impl Shared {
         };
         if queues.list().is_empty() {
             return Err(no_route(
-                topic,
                 "none of its queues can be written, or their brokers have no master",
             ));
         }
@@ -97,7 +106,12 @@ impl Shared {
     }
 
     /// Looks the route up again, in half of the time that is left, and takes what is known by then.
-    pub(super) async fn fresh_queues(&self, topic: &Arc<str>, deadline: Instant) -> Result<Queues> {
+    pub(super) async fn fresh_queues(
+        &self,
+        operation: &'static str,
+        topic: &Arc<str>,
+        deadline: Instant,
+    ) -> Result<Queues> {
         if let Some(route) = self.client.cached_route(topic) {
             let now = Instant::now();
             let until = now + deadline.saturating_duration_since(now) / 2;
@@ -109,7 +123,7 @@ impl Shared {
                 debug!(%topic, %error, "route not refreshed; going on with the last good one");
             }
         }
-        self.queues(topic, deadline).await
+        self.queues(operation, topic, deadline).await
     }
 
     /// The address of the master of a broker that holds a topic, by a new route if the known one does not say.
@@ -120,11 +134,11 @@ impl Shared {
         broker_name: &str,
         deadline: Instant,
     ) -> Result<Arc<str>> {
-        let known = self.queues(topic, deadline).await?;
+        let known = self.queues(operation, topic, deadline).await?;
         if let Some(addr) = known.master(broker_name) {
             return Ok(Arc::clone(addr));
         }
-        let fresh = self.fresh_queues(topic, deadline).await?;
+        let fresh = self.fresh_queues(operation, topic, deadline).await?;
         fresh.master(broker_name).cloned().ok_or_else(|| {
             let detail = format!("the route names no broker {broker_name} with a master");
             Error::new(ErrorKind::NoRoute, operation).detail(detail)
@@ -139,7 +153,7 @@ impl Shared {
             let detail = format!(
                 "the topic does not exist, and brokers do not make it ({default_topic} has no route)"
             );
-            return Err(no_route(topic, detail));
+            return Err(no_route(detail));
         };
         self.membership.watch(default_topic);
         let most = self.settings.default_topic_queues;
@@ -159,8 +173,6 @@ impl Shared {
     }
 }
 
-fn no_route(topic: &str, detail: impl Into<String>) -> Error {
-    Error::new(ErrorKind::NoRoute, OPERATION)
-        .topic_of(topic)
-        .detail(detail)
+fn no_route(detail: impl Into<String>) -> Error {
+    Error::new(ErrorKind::NoRoute, OPERATION).detail(detail)
 }

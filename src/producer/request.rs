@@ -195,7 +195,7 @@ impl Shared {
         let ticket = send.enter().await?;
         // First, since a reply may come before the broker has answered.
         let mut expected = self.client.replies().expect(&id);
-        match self.queues(&topic, deadline).await {
+        match self.queues(OPERATION, &topic, deadline).await {
             Ok(queues) => self.introduce(&queues),
             Err(error) => return Err(send.ended(error)),
         }

@@ -260,9 +260,9 @@ impl Job {
             return Err(closed(topic));
         }
         if refresh {
-            shared.fresh_queues(topic, deadline).await
+            shared.fresh_queues(OPERATION, topic, deadline).await
         } else {
-            shared.queues(topic, deadline).await
+            shared.queues(OPERATION, topic, deadline).await
         }
     }
 

@@ -3,6 +3,7 @@
 mod auto_batching;
 mod batching;
 mod bounds;
+mod cancelling;
 mod codes;
 mod ending;
 mod faults;

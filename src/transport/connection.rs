@@ -221,6 +221,12 @@ impl Connection {
         }
     }
 
+    /// How many calls wait for an answer, or have one that nobody took.
+    #[cfg(test)]
+    pub(crate) fn pending_calls(&self) -> usize {
+        self.shared.state.lock().pending.len()
+    }
+
     /// The request's own fields, and those that every request has.
     fn encode<'h, R: Request<'h>>(&self, header: &R, fields: &mut FieldWriter<'_>) {
         header.encode(fields);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{SendFuture, State, polled_before};
 use crate::error::Result;
+use crate::producer::OPERATION;
 use crate::producer::rest::no_master;
 use crate::producer::select::Avoid;
 
@@ -35,7 +36,7 @@ impl SendFuture {
         let deadline = job.budget.deadline();
         let shared = Arc::clone(&job.shared);
         let queues = shared
-            .queues(job.message().shared_topic(), deadline)
+            .queues(OPERATION, job.message().shared_topic(), deadline)
             .await?;
         let queue = job.pick(&mut target, &queues, &Avoid::nothing())?;
         // Nothing of the application's own is held while this waits.

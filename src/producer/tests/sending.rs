@@ -156,6 +156,54 @@ async fn a_topic_that_nobody_makes_is_an_error_that_names_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_look_up_that_fails_is_an_error_of_what_needed_it() {
+    let world = World::with_brokers(&["a"]);
+    let unreachable = ClientConfig::default().name_server("nowhere:1");
+    for (builder, kind, named) in [
+        (world.builder(), ErrorKind::NoRoute, "does not exist"),
+        (
+            world.builder().config(unreachable),
+            ErrorKind::NameServer,
+            "nowhere:1",
+        ),
+    ] {
+        let together = builder.clone().auto_batch().start().await.unwrap();
+        let producer = builder.start().await.unwrap();
+        let message = || Message::new("new", "x");
+        for (operation, error) in [
+            ("send", producer.send(message()).await.unwrap_err()),
+            ("send", producer.send_oneway(message()).await.unwrap_err()),
+            (
+                "send",
+                producer.send_batch(vec![message(); 2]).await.unwrap_err(),
+            ),
+            (
+                "send",
+                together
+                    .send(message())
+                    .sharding_key("k")
+                    .await
+                    .unwrap_err(),
+            ),
+            (
+                "send",
+                together.send(message()).select(|_, _| 0).await.unwrap_err(),
+            ),
+            ("request", producer.request(message()).await.unwrap_err()),
+            ("look up queues", producer.queues("new").await.unwrap_err()),
+        ] {
+            let text = error.to_string();
+            assert_eq!((error.kind(), error.topic()), (kind, Some("new")), "{text}");
+            assert!(
+                text.starts_with(&format!("{operation} (topic new")),
+                "{text}"
+            );
+            assert!(text.contains(named), "{text}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_given_queue_a_key_and_a_selector_choose() {
     let world = World::with_brokers(&["a", "b"]);
     let producer = world.builder().start().await.unwrap();

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -83,6 +84,8 @@ pub(super) struct World {
     hung_up: Notify,
     /// What clients answered to requests of brokers.
     answered: Mutex<Vec<Command>>,
+    /// How many bytes of frames came whose rest did not.
+    torn: AtomicUsize,
 }
 
 impl World {
@@ -181,6 +184,11 @@ impl World {
     /// What clients answered to requests of brokers.
     pub(super) fn answered(&self) -> Vec<Command> {
         self.answered.lock().clone()
+    }
+
+    /// How many bytes of frames came whose rest did not, before clients closed their connections.
+    pub(super) fn torn(&self) -> usize {
+        self.torn.load(Ordering::SeqCst)
     }
 
     /// Sends a request of a broker to the client that is connected to it.
@@ -445,7 +453,10 @@ async fn serve(
             });
         }
         tokio::select! {
-            read = stream.read_buf(&mut buffer) => if !matches!(read, Ok(1..)) { return },
+            read = stream.read_buf(&mut buffer) => if !matches!(read, Ok(1..)) {
+                world.torn.fetch_add(buffer.len(), Ordering::SeqCst);
+                return;
+            },
             () = world.hung_up.notified() => if !world.listens_at(&addr) { return },
             Some(out) = to_write.recv() => if stream.write_all(&out).await.is_err() { return },
         }
