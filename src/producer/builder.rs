@@ -147,7 +147,7 @@ impl DefaultProducerBuilder {
     ///
     /// A message that comes alone goes at once: none waits for others to come. Each has its own result, its own timeout, and its own id.
     /// The messages for one queue, and those of a topic that may go to any queue, are two lanes: of each lane one request is on its way
-    /// at a time. So messages with the same [key](SendFuture::sharding_key), or for the same queue, are stored in the order in which
+    /// at a time. So messages with the same [key](crate::SendFuture::sharding_key), or for the same queue, are stored in the order in which
     /// they were sent, also when nobody waits for the one before; as long as the topic's queues stay the same.
     ///
     /// Delayed messages, half messages and oneway messages go by themselves, and so does one that is

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rocketmq_sdk::protocol::code::RequestCode;
+use rocketmq_sdk::protocol::compress::Codec;
 use rocketmq_sdk::protocol::fields::Header;
 use rocketmq_sdk::protocol::message::StoredMessage;
 use rocketmq_sdk::protocol::request::view_message::ViewMessage;
@@ -18,6 +19,7 @@ use crate::target::{PATIENCE, Target, ask};
 
 mod delays;
 mod requests;
+mod sends;
 mod transactions;
 
 const QUEUES: usize = 5;
@@ -91,7 +93,7 @@ fn kinds() -> Vec<Kind> {
     ]
 }
 
-async fn send_with_ours(producer: &DefaultProducer, topic: &str, kind: Kind) -> String {
+fn of_ours(topic: &str, kind: Kind) -> Message {
     let (tag, keys, flag, property, body) = kind;
     let mut message = Message::builder(topic).flag(flag).body(body);
     if let Some(tag) = tag {
@@ -103,20 +105,27 @@ async fn send_with_ours(producer: &DefaultProducer, topic: &str, kind: Kind) -> 
     if let Some((name, value)) = property {
         message = message.property(name, value);
     }
-    let result = producer.send(message.build()).await.unwrap();
-    result.msg_id().to_owned()
+    message.build()
 }
 
-async fn send_with_java(java: &mut Java, topic: &str, kind: Kind) -> String {
+fn of_java(topic: &str, kind: Kind) -> Value {
     let (tag, keys, flag, property, body) = kind;
     let properties: serde_json::Map<_, _> = property
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value.into()))
         .collect();
-    let message = json!({
+    json!({
         "topic": topic, "tag": tag, "keys": keys, "flag": flag, "properties": properties, "body": hex(&body),
-    });
-    let result = java.ask("send", message).await;
+    })
+}
+
+async fn send_with_ours(producer: &DefaultProducer, topic: &str, kind: Kind) -> String {
+    let result = producer.send(of_ours(topic, kind)).await.unwrap();
+    result.msg_id().to_owned()
+}
+
+async fn send_with_java(java: &mut Java, topic: &str, kind: Kind) -> String {
+    let result = java.ask("send", of_java(topic, kind)).await;
     result["msgId"].as_str().expect("an id").to_owned()
 }
 
@@ -161,8 +170,8 @@ fn both(id: &str, ours: &Received, java: &Java) -> (MessageExt, Value) {
     (ours.remove(0), theirs.remove(0))
 }
 
-/// Whether the broker holds the message's body compressed.
-async fn is_stored_compressed(message: &MessageExt) -> bool {
+/// How the broker holds the message's body compressed.
+async fn stored_codec(message: &MessageExt) -> Option<Codec> {
     let addr = message.store_host().to_string();
     let view = ViewMessage {
         offset: message.commit_log_offset(),
@@ -173,7 +182,23 @@ async fn is_stored_compressed(message: &MessageExt) -> bool {
         view.encode(fields);
     });
     let stored = StoredMessage::decode(&mut answer.await.body).unwrap();
-    stored.sys_flag.codec().unwrap().is_some()
+    stored.sys_flag.codec().unwrap()
+}
+
+/// Whether the message is of this kind, and both describe it alike.
+fn assert_crossed(ours: &MessageExt, theirs: &Value, kind: Kind) {
+    let (tag, keys, flag, property, body) = kind;
+    let described = described(ours);
+    assert_eq!(described["tag"], json!(tag));
+    assert_eq!(described["keys"], json!(keys));
+    assert_eq!(described["flag"], flag);
+    assert_eq!(ours.body(), &body);
+    if let Some((name, value)) = property {
+        assert_eq!(ours.property(name), Some(value));
+    }
+    for (field, value) in described.as_object().unwrap() {
+        assert_eq!(*value, theirs[field], "{field} of {theirs}");
+    }
 }
 
 #[tokio::test]
@@ -198,20 +223,11 @@ async fn messages_cross_in_both_directions_with_all_that_they_carry() {
         received.count() >= sent.len() && java.messages().len() >= sent.len()
     })
     .await;
-    for (id, (tag, keys, flag, property, body)) in sent {
+    for (id, kind) in sent {
         let (ours, theirs) = both(&id, &received, &java);
-        let described = described(&ours);
-        assert_eq!(described["tag"], json!(tag));
-        assert_eq!(described["keys"], json!(keys));
-        assert_eq!(described["flag"], flag);
-        assert_eq!(ours.body(), &body);
-        if let Some((name, value)) = property {
-            assert_eq!(ours.property(name), Some(value));
-        }
-        for (field, value) in described.as_object().unwrap() {
-            assert_eq!(*value, theirs[field], "{field} of {theirs}");
-        }
-        assert_eq!(is_stored_compressed(&ours).await, body.len() >= 4096);
+        let is_compressed = stored_codec(&ours).await.is_some();
+        assert_eq!(is_compressed, kind.4.len() >= 4096);
+        assert_crossed(&ours, &theirs, kind);
     }
     consumer.shutdown().await.unwrap();
     producer.shutdown().await.unwrap();

@@ -1,6 +1,6 @@
 //! Several members of one group.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -225,5 +225,93 @@ async fn a_queue_that_comes_and_goes_waits_for_everyone_who_had_it() {
     );
     let report = consumer.shutdown().await.unwrap();
     assert!(report.is_clean(), "{report:?}");
+    producer.shutdown().await.unwrap();
+}
+
+/// A message for each of eight keys, of which each chooses another queue of eight.
+async fn send_step(producer: &DefaultProducer, topic: &str, step: usize) {
+    for key in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        let send = producer.send(Message::new(topic, format!("{key} {step}")));
+        send.sharding_key(key).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_or_08_eight_keys_keep_their_order_over_four_members_then_two() {
+    let target = Target::shared().await;
+    let topic = target.topic("keys_shared", 8).await;
+    let group = target.name("keys_shared");
+    let producer = target.producer().await;
+    // What all were given, in one order; and what each was given.
+    let all = Received::default();
+    let mut members = Vec::new();
+    for _ in 0..4 {
+        let own = Received::default();
+        let consumer = target
+            .consumer(&group)
+            .subscribe(&*topic, "*")
+            .consume_from(ConsumeFromWhere::FirstOffset)
+            .concurrency(1);
+        let state = (all.clone(), own.clone());
+        let consumer = consumer.listener_with(state, |(all, own), messages| async move {
+            all.add(messages.clone());
+            own.add(messages);
+            ConsumeStatus::CONSUME_SUCCESS
+        });
+        members.push((consumer.start().await.unwrap(), own));
+    }
+    let mut steps = 0;
+    // Until each has two of the eight queues.
+    loop {
+        assert!(steps < 300, "waited in vain for shares");
+        send_step(&producer, &topic, steps).await;
+        let came = || {
+            all.all()
+                .iter()
+                .filter(|message| body(message).ends_with(&format!(" {steps}")))
+                .count()
+        };
+        wait_until(&target, "the step came", || came() >= 8).await;
+        steps += 1;
+        let of_last = |own: &Received| {
+            let last = format!(" {}", steps - 1);
+            own.bodies()
+                .iter()
+                .filter(|body| body.ends_with(&last))
+                .count()
+        };
+        if members.iter().all(|(_, own)| of_last(own) == 2) {
+            break;
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    for step in steps..steps + 10 {
+        send_step(&producer, &topic, step).await;
+    }
+    for (member, _) in members.drain(..2) {
+        member.shutdown().await.unwrap();
+    }
+    for step in steps + 10..steps + 20 {
+        send_step(&producer, &topic, step).await;
+    }
+    let steps = steps + 20;
+    wait_until(&target, "everything came", || {
+        all.bodies().len() == 8 * steps
+    })
+    .await;
+    let mut next = BTreeMap::new();
+    for message in all.all() {
+        let text = body(&message);
+        let (key, step) = text.split_once(' ').unwrap();
+        let next = next.entry(key.to_owned()).or_insert(0);
+        let step: usize = step.parse().unwrap();
+        // What was not committed when its member left may come again.
+        assert!(step <= *next, "{text} came before {next}");
+        *next = (step + 1).max(*next);
+    }
+    assert!(next.len() == 8 && next.values().all(|next| *next == steps));
+    for (member, _) in members {
+        member.shutdown().await.unwrap();
+    }
     producer.shutdown().await.unwrap();
 }
