@@ -1,11 +1,11 @@
 //! Batches that form by themselves: what comes while another message is on its way goes with the next request.
 //!
-//! Nothing waits for company: a message whose [lane](lanes) is free goes at once. One request of a lane is on its way at a time, so the
-//! messages of a lane, and with them those of a key, are stored in the order in which they came. A task of the producer sees requests
-//! through, since nobody knows whether who sent the first message of a batch still looks after it.
+//! Nothing waits for company: a message whose [lane](lanes) is free goes at once. One request of a queue's lane is on its way at a time,
+//! so the messages of that queue, and with them those of a key, are stored in the order in which they came. Messages for any queue have
+//! no order, so those behind a request whose answer is [slow](SLOW) do not wait for it. A task of the producer sees requests through,
+//! since nobody knows whether who sent the first message of a batch still looks after it.
 
 use std::fmt;
-use std::future::Future;
 use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::client::Client;
@@ -40,6 +40,9 @@ const MOST_BYTES: usize = 1024 * 1024;
 
 /// How long a message waits, after its time, for what its batch has to say of it.
 const GRACE: Duration = Duration::from_millis(20);
+
+/// How long a lane whose order nobody asked for waits for an answer, before the next goes.
+const SLOW: Duration = Duration::from_millis(200);
 
 /// The automatic batches of one producer.
 pub(super) struct AutoBatches {
@@ -177,7 +180,7 @@ impl AutoBatches {
             .enter_unplaced(&topic, place, entry.weight, entry)
         {
             drop(state);
-            self.go(Arc::clone(self).place(Arc::clone(shared), topic));
+            self.go(Arc::clone(self).place(Arc::clone(shared), topic).boxed());
         }
         place
     }
@@ -190,23 +193,48 @@ impl AutoBatches {
     }
 
     /// Has the task see something through. Where it has ended, that is dropped, and reports.
-    fn go(&self, run: impl Future<Output = ()> + Send + 'static) {
-        drop(self.runs.send(run.boxed()));
+    fn go(&self, run: BoxFuture<'static, ()>) {
+        drop(self.runs.send(run));
     }
 
-    /// Sees a lane through until nothing waits in it.
-    async fn run(self: Arc<Self>, shared: Arc<Shared>, lane: Lane, mut request: Request) {
-        loop {
-            for entry in request.run(&shared, &lane).await {
-                let target = entry.key.map_or(Target::Any, Target::of_hash);
-                self.enter(&shared, target, entry);
+    /// Sees a lane through until nothing waits in it. Boxed, since it may begin another of its kind.
+    fn run(
+        self: Arc<Self>,
+        shared: Arc<Shared>,
+        lane: Lane,
+        mut request: Request,
+    ) -> BoxFuture<'static, ()> {
+        let run = async move {
+            loop {
+                let moved = tokio::select! {
+                    biased;
+                    moved = request.run(&shared, &lane) => moved,
+                    () = sleep(SLOW), if !lane.keeps_order() => {
+                        // The lane is another's, or nobody's, from now on; and nothing of it moves.
+                        if let Some(next) = self.next(&shared, &lane) {
+                            self.go(Arc::clone(&self).run(Arc::clone(&shared), lane.clone(), next));
+                        }
+                        request.run(&shared, &lane).await;
+                        return;
+                    }
+                };
+                for entry in moved {
+                    let target = entry.key.map_or(Target::Any, Target::of_hash);
+                    self.enter(&shared, target, entry);
+                }
+                let Some(next) = self.next(&shared, &lane) else {
+                    return;
+                };
+                request = next;
             }
-            let entries = self.state.lock().lanes.next(&lane, most_bytes(&shared));
-            if entries.is_empty() {
-                return;
-            }
-            request = Request::new(&shared, &lane, entries);
-        }
+        };
+        run.boxed()
+    }
+
+    /// What goes next in a lane. Where nothing waits, the lane is free.
+    fn next(&self, shared: &Arc<Shared>, lane: &Lane) -> Option<Request> {
+        let entries = self.state.lock().lanes.next(lane, most_bytes(shared));
+        (!entries.is_empty()).then(|| Request::new(shared, lane, entries))
     }
 
     /// Looks up the queues of a topic, then sends what waits for that.

@@ -146,9 +146,10 @@ impl DefaultProducerBuilder {
     /// Sends messages that come while another one is on its way together, in one request. Default: each in a request of its own.
     ///
     /// A message that comes alone goes at once: none waits for others to come. Each has its own result, its own timeout, and its own id.
-    /// The messages for one queue, and those of a topic that may go to any queue, are two lanes: of each lane one request is on its way
-    /// at a time. So messages with the same [key](crate::SendFuture::sharding_key), or for the same queue, are stored in the order in which
-    /// they were sent, also when nobody waits for the one before; as long as the topic's queues stay the same.
+    /// The messages for one queue are a lane, of which one request is on its way at a time. So messages with the same
+    /// [key](crate::SendFuture::sharding_key), or for the same queue, are stored in the order in which they were sent, also when nobody
+    /// waits for the one before; as long as the topic's queues stay the same. The messages of a topic that may go to any queue are
+    /// another lane: what comes in it waits for an answer to what is on its way for at most 200 ms.
     ///
     /// Delayed messages, half messages and oneway messages go by themselves, and so does one that is
     /// [large enough to be compressed](Self::compress_over), in its turn. What a batch is refused for is the error of each of its messages.

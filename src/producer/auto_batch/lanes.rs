@@ -1,7 +1,7 @@
 //! Which messages wait behind which batch, and which of them go next. Pure.
 //!
 //! A lane is what may go together: the messages of a topic that are for one queue, or those that may go to any. It is there while
-//! something of it is on its way, and what comes in that time waits in it.
+//! something of it is on its way that others wait for, and what comes in that time waits in it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

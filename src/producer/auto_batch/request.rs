@@ -62,6 +62,8 @@ impl Request {
 
     /// Waits for its outcome and tells it to those who wait, or ends when nobody does. Returns the messages that have to go to
     /// another queue, since theirs is gone.
+    ///
+    /// Cancel safe: an outcome is taken only to be told.
     pub(super) async fn run(&mut self, shared: &Shared, lane: &Lane) -> Vec<Entry> {
         let outcome = poll_fn(|cx| match self.poll_send(cx) {
             Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
@@ -175,6 +177,11 @@ impl Lane {
                 chosen: Some(queue.clone()),
             },
         }
+    }
+
+    /// Whether its messages are stored in the order in which they came.
+    pub(super) const fn keeps_order(&self) -> bool {
+        matches!(self, Self::Queue(_))
     }
 
     /// Whether a key chooses its queue no more.

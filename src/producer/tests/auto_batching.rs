@@ -321,9 +321,15 @@ async fn each_message_has_its_own_time() {
     world.broker("a", |_| Reply::Silence);
     let began = Instant::now();
     let [first, hurried, waiting] = spawn([
-        producer.send(message("first")),
-        producer.send(message("hurried")).timeout(SECOND),
-        producer.send(message("waiting")).timeout(5 * SECOND),
+        producer.send(message("first")).sharding_key("k"),
+        producer
+            .send(message("hurried"))
+            .sharding_key("k")
+            .timeout(SECOND),
+        producer
+            .send(message("waiting"))
+            .sharding_key("k")
+            .timeout(5 * SECOND),
     ])
     .await;
     let error = hurried.await.unwrap().unwrap_err();
@@ -353,9 +359,15 @@ async fn each_message_has_its_own_time() {
     world.broker("a", |_| Reply::StoredAfter(2 * SECOND));
     world.asked.lock().clear();
     let [first, hurried, patient] = spawn([
-        producer.send(message("first")),
-        producer.send(message("hurried")).timeout(3 * SECOND),
-        producer.send(message("patient")).timeout(5 * SECOND),
+        producer.send(message("first")).sharding_key("k"),
+        producer
+            .send(message("hurried"))
+            .sharding_key("k")
+            .timeout(3 * SECOND),
+        producer
+            .send(message("patient"))
+            .sharding_key("k")
+            .timeout(5 * SECOND),
     ])
     .await;
     first.await.unwrap().unwrap();
@@ -363,6 +375,39 @@ async fn each_message_has_its_own_time() {
     assert_eq!(error.delivery(), Delivery::Unknown, "{error}");
     patient.await.unwrap().unwrap();
     assert_eq!(all_bodies(&world)[1], ["hurried", "patient"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_go_anywhere_does_not_wait_long_for_an_answer() {
+    let world = World::with_brokers(&["a"]);
+    let producer = batching(&world).await;
+    world.broker("a", |turn| match turn {
+        0 | 1 => Reply::Silence,
+        _ => Reply::StoredAfter(SECOND / 10),
+    });
+    let began = Instant::now();
+    let handles = spawn([0, 1, 2].map(|at| producer.send(message(format!("m{at}"))))).await;
+    sleep(SECOND / 4).await;
+    assert_eq!(all_bodies(&world), [vec!["m0"], vec!["m1", "m2"]]);
+    // Behind the second, which is silent, too.
+    let next = spawn([3, 4].map(|at| producer.send(message(format!("m{at}"))))).await;
+    for next in next {
+        next.await.unwrap().unwrap();
+    }
+    assert!(began.elapsed() <= SECOND / 2, "{:?}", began.elapsed());
+    assert_eq!(all_bodies(&world)[2..], [["m3", "m4"]]);
+    // The lane is free: whoever comes then goes at once.
+    let last = Instant::now();
+    producer.send(message("m5")).await.unwrap();
+    assert_eq!(last.elapsed(), SECOND / 10);
+    for handle in handles {
+        let error = handle.await.unwrap().unwrap_err();
+        assert_eq!(
+            (error.kind(), error.delivery()),
+            (ErrorKind::Timeout, Delivery::Unknown)
+        );
+    }
+    assert_eq!(began.elapsed().as_secs(), 3);
 }
 
 #[tokio::test(start_paused = true)]
@@ -374,9 +419,9 @@ async fn what_is_dropped_is_not_sent_and_holds_nothing() {
         _ => Reply::Code(ResponseCode::SYSTEM_BUSY),
     });
     let [first, second, third] = spawn([
-        producer.send(message("first")),
-        producer.send(message("second")),
-        producer.send(message("third")),
+        producer.send(message("first")).sharding_key("k"),
+        producer.send(message("second")).sharding_key("k"),
+        producer.send(message("third")).sharding_key("k"),
     ])
     .await;
     assert_eq!(producer.shared.room.messages(), 3);
@@ -407,8 +452,13 @@ async fn a_shutdown_sees_all_through_or_says_that_it_has_not() {
     }
     let producer = batching(&world).await;
     world.broker("a", |_| Reply::Silence);
-    let receipt = producer.submit(message("receipt")).await.unwrap();
-    let handles = spawn([0, 1, 2].map(|at| producer.send(message(format!("m{at}"))))).await;
+    let receipt = producer.send(message("receipt")).sharding_key("k");
+    let receipt = receipt.submit().await.unwrap();
+    let handles = [0, 1, 2].map(|at| {
+        let send = producer.send(message(format!("m{at}")));
+        send.sharding_key("k")
+    });
+    let handles = spawn(handles).await;
     let report = producer.shutdown_within(SECOND).await.unwrap();
     assert_eq!(report.unfinished(), 4);
     let error = receipt.await.unwrap_err();
