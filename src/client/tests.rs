@@ -230,7 +230,7 @@ fn soon() -> Instant {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_look_ups_of_one_topic_are_one_question() {
+async fn f10_l20_a_thousand_look_ups_of_one_topic_are_one_question() {
     let world = World::new();
     world.host(NAME_SERVER, |command| {
         assert_eq!(command.header::<GetRoute<'_>>().unwrap().topic, "t");

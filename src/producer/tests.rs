@@ -14,4 +14,6 @@ mod requesting;
 mod retrying;
 mod sending;
 mod transacting;
+mod troubles;
+mod ways;
 mod world;

@@ -61,8 +61,12 @@ fn head() -> Head {
 
 /// Has broker `a` hand a reply to the client that is connected to it.
 pub(super) fn reply(world: &World, id: &str, body: &str) {
+    reply_through(world, "a", id, body);
+}
+
+pub(super) fn reply_through(world: &World, broker_name: &str, id: &str, body: &str) {
     let properties = format!("CORRELATION_ID\u{1}{id}\u{2}MSG_TYPE\u{1}reply\u{2}x\u{1}y\u{2}");
-    world.tell("a", head(), &push(&properties), body.as_bytes());
+    world.tell(broker_name, head(), &push(&properties), body.as_bytes());
 }
 
 pub(super) fn id_of(request: &Asked) -> String {

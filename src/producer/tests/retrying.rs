@@ -171,7 +171,7 @@ async fn a_broker_that_cannot_be_reached_costs_no_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_broker_gets_its_share_of_the_time_and_no_more() {
+async fn f04_l14_a_silent_broker_gets_its_share_of_the_time_and_no_more() {
     let world = World::with_brokers(&["a", "b"]);
     let producer = world.warm_producer().await;
     for broker in ["a", "b"] {

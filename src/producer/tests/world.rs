@@ -86,6 +86,8 @@ pub(super) struct World {
     answered: Mutex<Vec<Command>>,
     /// How many bytes of frames came whose rest did not.
     torn: AtomicUsize,
+    /// The addresses of brokers that answer nothing but messages.
+    mute: Mutex<BTreeSet<String>>,
 }
 
 impl World {
@@ -155,6 +157,11 @@ impl World {
         self.probed.lock().insert(format!("{name}:1"));
     }
 
+    /// Lets a broker answer nothing but messages.
+    pub(super) fn mute(&self, name: &str) {
+        self.mute.lock().insert(format!("{name}:1"));
+    }
+
     /// Refuses connections to a broker from now on.
     pub(super) fn remove_broker(&self, name: &str) {
         self.brokers.lock().remove(&format!("{name}:1"));
@@ -210,6 +217,14 @@ impl World {
             .rev()
             .find(|(to, open)| *to == addr && !open.is_closed());
         connection.unwrap().1.send(out).unwrap();
+    }
+
+    /// Whether a client is connected to a broker.
+    pub(super) fn reaches(&self, name: &str) -> bool {
+        let addr = format!("{name}:1");
+        let open = self.open.lock();
+        open.iter()
+            .any(|(to, open)| *to == addr && !open.is_closed())
     }
 
     fn listens_at(&self, addr: &str) -> bool {
@@ -273,7 +288,10 @@ impl World {
         }
         if ![SendMessage::CODE, SendBatch::CODE, SendReply::CODE].contains(&command.request_code())
         {
-            return Answer::at_once(ResponseCode::SUCCESS, Bytes::new());
+            return Answer {
+                silent: self.mute.lock().contains(addr),
+                ..Answer::at_once(ResponseCode::SUCCESS, Bytes::new())
+            };
         }
         let broker = self.brokers.lock().get(addr).cloned();
         let queue_id = note(addr, command).queue_id;
