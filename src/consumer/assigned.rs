@@ -1,14 +1,15 @@
 //! A queue that this member owns: its ring, its offset, and how it is given up.
 //!
 //! One task lives as long as the assignment: it finds out where to begin, pulls ([`feed`](super::feed)), and gives the queue up. Listeners
-//! finish messages from tasks of their own. Does not know: who shares the queues, and how a listener is run.
+//! finish messages from tasks of their own, polls hand them out. Does not know: who shares the queues, how a listener is run, and when an
+//! application polls.
 
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -16,7 +17,7 @@ use tracing::{debug, info, warn};
 
 use crate::consumer::group::Group;
 use crate::consumer::offset::Offsets;
-use crate::consumer::process_queue::{Limits, ProcessQueue, Ticket};
+use crate::consumer::process_queue::{Limits, NotHandedOut, ProcessQueue, Ticket};
 use crate::consumer::start_offset::Origin;
 use crate::consumer::stats::Counters;
 use crate::error::{Error, ErrorKind, Result};
@@ -52,6 +53,15 @@ pub(crate) enum End {
 pub(crate) struct Taken {
     pub(crate) ticket: Ticket,
     pub(crate) messages: Vec<MessageExt>,
+    /// There are more, so the queue has to be offered again.
+    pub(crate) more: bool,
+}
+
+/// That messages were handed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Handed {
+    /// Everything that was handed out before is confirmed.
+    pub(crate) is_first: bool,
     /// There are more, so the queue has to be offered again.
     pub(crate) more: bool,
 }
@@ -325,6 +335,34 @@ impl Assigned {
         })
     }
 
+    /// The next messages to hand out, up to `max`. Whoever was offered the queue looks alone, and hands out.
+    pub(crate) fn peek(&self, max: usize) -> Vec<MessageExt> {
+        let state = self.state.lock();
+        let peek = |ring: &ProcessQueue| ring.peek(max);
+        state.ring.as_ref().map_or_else(Vec::new, peek)
+    }
+
+    /// See [`ProcessQueue::hand_out`].
+    pub(crate) fn hand_out(&self, count: usize, now: Instant) -> Option<Handed> {
+        let mut state = self.state.lock();
+        let ring = state.ring.as_mut()?;
+        let is_first = ring.hand_out(count)?;
+        let more = ring.is_ready(now);
+        state.listed = more;
+        self.wake(state);
+        Some(Handed { is_first, more })
+    }
+
+    /// See [`ProcessQueue::confirm`].
+    pub(crate) fn confirm(&self) {
+        let _ = self.settle(ProcessQueue::confirm);
+    }
+
+    /// See [`ProcessQueue::confirm_before`]; not before it is known where the queue begins.
+    pub(crate) fn confirm_before(&self, offset: i64) -> Option<Result<(), NotHandedOut>> {
+        self.settle(|ring| ring.confirm_before(offset))
+    }
+
     /// See [`ProcessQueue::messages`].
     pub(crate) fn messages(
         &self,
@@ -340,29 +378,33 @@ impl Assigned {
 
     /// See [`ProcessQueue::finish`].
     pub(crate) fn finish(&self, ticket: &Ticket, which: Range<usize>) {
-        self.settle(|ring| ring.finish(ticket, which));
+        let _ = self.settle(|ring| ring.finish(ticket, which));
     }
 
     /// See [`ProcessQueue::retry`].
     pub(crate) fn retry(&self, ticket: &Ticket, which: usize, due: Instant) {
-        self.settle(|ring| ring.retry(ticket, which, due));
+        let _ = self.settle(|ring| ring.retry(ticket, which, due));
     }
 
     /// See [`ProcessQueue::leave`].
     pub(crate) fn leave(&self, ticket: &Ticket, which: Range<usize>) {
-        self.settle(|ring| ring.leave(ticket, which));
+        let _ = self.settle(|ring| ring.leave(ticket, which));
     }
 
-    fn settle(&self, act: impl FnOnce(&mut ProcessQueue)) {
+    fn settle<T>(&self, act: impl FnOnce(&mut ProcessQueue) -> T) -> Option<T> {
         let mut state = self.state.lock();
-        if let Some(ring) = &mut state.ring {
-            act(ring);
-            state.consumed = Some(Instant::now());
-            let room = state.waiting && state.has_room();
-            if room || state.end.is_some() && state.running() == 0 {
-                drop(state);
-                self.changed.notify_one();
-            }
+        let settled = act(state.ring.as_mut()?);
+        state.consumed = Some(Instant::now());
+        self.wake(state);
+        Some(settled)
+    }
+
+    /// Wakes the queue's task when what it waits for is there.
+    fn wake(&self, state: MutexGuard<'_, State>) {
+        let room = state.waiting && state.has_room();
+        if room || state.end.is_some() && state.running() == 0 {
+            drop(state);
+            self.changed.notify_one();
         }
     }
 
@@ -422,7 +464,7 @@ impl Assigned {
         self.commit_last(group, deadline()).await;
         if timeout_at(listeners, self.idle()).await.is_err() {
             let running = self.state.lock().running();
-            warn!(queue = %self.queue, running, "listeners still have messages of a queue that is given up");
+            warn!(queue = %self.queue, running, "messages of a queue that is given up are still out; they come again");
         }
         self.commit_last(group, deadline()).await;
         let announced = self.state.lock().announced;
@@ -442,7 +484,7 @@ impl Assigned {
         }
     }
 
-    /// Waits until no listener has a message of this queue.
+    /// Waits until no message of this queue is out.
     async fn idle(&self) {
         while self.state.lock().running() > 0 {
             self.changed.notified().await;

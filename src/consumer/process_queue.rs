@@ -1,8 +1,9 @@
 //! What was taken from a queue and is not finished yet: the ring between a queue's source and its settlement.
 //!
-//! Messages come in by the batch and in the order of their offsets, are taken out for a listener, and are finished in any order. The
-//! offset that may be committed is that of the smallest unfinished message; the ring gives its memory back behind it. Does not know:
-//! where messages come from, what a listener does with them, and who commits.
+//! Messages come in by the batch and in the order of their offsets. They are taken out for a listener and finished in any order; or
+//! they are handed out in order to an application, which confirms them later, and the ring keeps no message but only where the first of
+//! them stood. The offset that may be committed is that of the smallest one that is neither finished nor confirmed. Does not know: where
+//! messages come from, what is done with them, and who commits.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -55,6 +56,14 @@ pub(crate) struct OutOfOrder {
     pub(crate) found: i64,
 }
 
+/// An offset that cannot be confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("only {min} to {max} can be committed now")]
+pub(crate) struct NotHandedOut {
+    pub(crate) min: i64,
+    pub(crate) max: i64,
+}
+
 /// One queue's messages that are not finished, under one assignment: another assignment has another ring.
 #[derive(Debug)]
 pub(crate) struct ProcessQueue {
@@ -64,6 +73,8 @@ pub(crate) struct ProcessQueue {
     first: u64,
     /// The place of the first message that was never taken.
     untaken: u64,
+    /// What was handed out and is not confirmed.
+    handed_out: Option<HandedOut>,
     /// Messages that failed here and when they are due again, by that time.
     again: VecDeque<(Instant, u64)>,
     batches: VecDeque<Batch>,
@@ -74,6 +85,14 @@ pub(crate) struct ProcessQueue {
     running: usize,
     bytes: usize,
     closed: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct HandedOut {
+    /// The offset of the first one.
+    from: i64,
+    /// How many at most.
+    count: usize,
 }
 
 #[derive(Debug)]
@@ -99,6 +118,7 @@ impl ProcessQueue {
             entries: VecDeque::new(),
             first: 0,
             untaken: 0,
+            handed_out: None,
             again: VecDeque::new(),
             batches: VecDeque::new(),
             first_batch: 0,
@@ -115,16 +135,15 @@ impl ProcessQueue {
         self.position
     }
 
-    /// The offset that may be committed: that of the smallest unfinished message, else the position.
+    /// The offset that may be committed: that of the smallest message that is neither finished nor confirmed, else the position.
     pub(crate) fn safe_offset(&self) -> i64 {
-        self.entries
-            .front()
-            .map_or(self.position, |entry| entry.offset)
+        self.handed_out
+            .map_or_else(|| self.front(), |handed_out| handed_out.from)
     }
 
-    /// How many messages are not finished.
-    pub(crate) const fn unfinished(&self) -> usize {
-        self.unfinished
+    /// How many messages are neither finished nor confirmed.
+    pub(crate) fn unfinished(&self) -> usize {
+        self.unfinished + self.handed_out.map_or(0, |handed_out| handed_out.count)
     }
 
     /// What waits to be finished.
@@ -138,9 +157,9 @@ impl ProcessQueue {
         }
     }
 
-    /// How many messages listeners have now.
-    pub(crate) const fn running(&self) -> usize {
-        self.running
+    /// How many messages are out: listeners have them, or they were handed out and are not confirmed.
+    pub(crate) fn running(&self) -> usize {
+        self.running + self.handed_out.map_or(0, |handed_out| handed_out.count)
     }
 
     /// Whether there is something to take.
@@ -291,6 +310,65 @@ impl ProcessQueue {
         }
     }
 
+    /// The next messages to hand out, up to `max`. They stay where they are.
+    pub(crate) fn peek(&self, max: usize) -> Vec<MessageExt> {
+        if self.closed {
+            return Vec::new();
+        }
+        let next = self.entries.iter().take(max);
+        next.filter_map(|entry| entry.message.clone()).collect()
+    }
+
+    /// Hands the next `count` messages out, for good: the ring has room for others then. Whether nothing else was out. `None` when the
+    /// dispatch has ended, and the messages are nobody's here any more.
+    ///
+    /// A ring whose messages are handed out has none that is taken.
+    pub(crate) fn hand_out(&mut self, count: usize) -> Option<bool> {
+        if self.closed {
+            return None;
+        }
+        let is_first = self.handed_out.is_none();
+        for _ in 0..count {
+            let Some(entry) = self.entries.pop_front() else {
+                break;
+            };
+            self.first += 1;
+            self.unfinished -= 1;
+            self.release(entry.batch);
+            let from = entry.offset;
+            let handed_out = self.handed_out.get_or_insert(HandedOut { from, count: 0 });
+            handed_out.count += 1;
+        }
+        self.untaken = self.first;
+        self.trim();
+        Some(is_first)
+    }
+
+    /// Everything that was handed out is done with.
+    pub(crate) fn confirm(&mut self) {
+        self.handed_out = None;
+    }
+
+    /// Whatever was handed out and stands before an offset is done with.
+    ///
+    /// # Errors
+    /// The offset is behind what was handed out, or before what was confirmed already; nothing is changed then.
+    pub(crate) fn confirm_before(&mut self, offset: i64) -> Result<(), NotHandedOut> {
+        let (min, max) = (self.safe_offset(), self.front());
+        if !(min..=max).contains(&offset) {
+            return Err(NotHandedOut { min, max });
+        }
+        self.handed_out = self.handed_out.filter(|_| offset < max).map(|handed_out| {
+            // Offsets may be missing in between, so this is a bound.
+            let most = usize::try_from(max - offset).unwrap_or(usize::MAX);
+            HandedOut {
+                from: offset,
+                count: handed_out.count.min(most),
+            }
+        });
+        Ok(())
+    }
+
     /// Ends the dispatch: nothing is taken in or out any more, what listeners have can still be finished. The safe offset stays
     /// before everything that was not finished.
     pub(crate) fn close(&mut self) {
@@ -305,6 +383,12 @@ impl ProcessQueue {
             self.release(entry.batch);
         }
         self.trim();
+    }
+
+    /// The offset of the first message in the ring, else the position.
+    fn front(&self) -> i64 {
+        let front = self.entries.front();
+        front.map_or(self.position, |entry| entry.offset)
     }
 
     /// The place behind the last message.

@@ -457,3 +457,154 @@ fn pick(tickets: &[(Ticket, Vec<i64>)], at: usize) -> Option<&(Ticket, Vec<i64>)
 fn slice(offsets: &[i64], which: Range<usize>) -> &[i64] {
     &offsets[which.start.min(offsets.len())..which.end.min(offsets.len())]
 }
+
+#[test]
+fn what_is_handed_out_makes_room_and_holds_the_offset_until_it_is_confirmed() {
+    let mut fixture = Fixture::new(0);
+    fixture.put(&[2, 3, 7], 8);
+    let offsets: Vec<i64> = fixture
+        .queue
+        .peek(2)
+        .iter()
+        .map(MessageExt::queue_offset)
+        .collect();
+    assert_eq!((offsets, fixture.queue.safe_offset()), (vec![2, 3], 2));
+    assert_eq!(fixture.queue.hand_out(2), Some(true));
+    assert_eq!(
+        (fixture.queue.safe_offset(), fixture.queue.running()),
+        (2, 2)
+    );
+    assert_eq!(fixture.queue.hand_out(1), Some(false));
+    assert_eq!((fixture.queue.bytes, fixture.queue.unfinished()), (0, 3));
+    assert!(!fixture.queue.is_ready(fixture.now));
+    fixture.queue.confirm();
+    assert_eq!(
+        (fixture.queue.safe_offset(), fixture.queue.unfinished()),
+        (8, 0)
+    );
+}
+
+#[test]
+fn only_what_was_handed_out_can_be_confirmed_and_only_once() {
+    let mut fixture = Fixture::new(0);
+    fixture.put(&[0, 1, 2, 3, 4], 5);
+    fixture.queue.hand_out(4).unwrap();
+    for offset in [-1, 5] {
+        let refused = fixture.queue.confirm_before(offset).unwrap_err();
+        assert_eq!(refused, NotHandedOut { min: 0, max: 4 });
+    }
+    fixture.queue.confirm_before(3).unwrap();
+    assert_eq!(
+        (fixture.queue.safe_offset(), fixture.queue.unfinished()),
+        (3, 2)
+    );
+    fixture.queue.confirm_before(2).unwrap_err();
+    fixture.queue.confirm_before(3).unwrap();
+    fixture.queue.confirm_before(4).unwrap();
+    assert_eq!(fixture.queue.running(), 0);
+    fixture.queue.confirm_before(4).unwrap();
+}
+
+#[test]
+fn a_closed_queue_hands_nothing_out_and_confirms_what_is_out() {
+    let mut fixture = Fixture::new(0);
+    fixture.put(&[0, 1, 2], 3);
+    fixture.queue.hand_out(1).unwrap();
+    fixture.queue.close();
+    assert!(fixture.queue.peek(9).is_empty() && fixture.queue.hand_out(1).is_none());
+    assert_eq!(
+        (fixture.queue.safe_offset(), fixture.queue.unfinished()),
+        (0, 1)
+    );
+    fixture.queue.confirm();
+    assert_eq!(fixture.queue.safe_offset(), 1);
+}
+
+#[derive(Debug, Clone)]
+enum Polling {
+    Put { gaps: Vec<u8>, tail: u8 },
+    HandOut(usize),
+    Confirm,
+    ConfirmBefore(i64),
+    Close,
+}
+
+fn polling() -> impl Strategy<Value = Polling> {
+    prop_oneof![
+        4 => (proptest::collection::vec(0_u8..4, 0..5), 0_u8..3)
+            .prop_map(|(gaps, tail)| Polling::Put { gaps, tail }),
+        5 => (0_usize..5).prop_map(Polling::HandOut),
+        2 => Just(Polling::Confirm),
+        3 => (-3_i64..9).prop_map(Polling::ConfirmBefore),
+        1 => Just(Polling::Close),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn hands_every_message_out_once_and_never_passes_one_that_is_not_confirmed(
+        steps in proptest::collection::vec(polling(), 0..60),
+    ) {
+        let mut fixture = Fixture::new(0);
+        // What was put in and not handed out, what is out, and the offset behind which nothing is.
+        let (mut waiting, mut out) = (Vec::<i64>::new(), Vec::<i64>::new());
+        let (mut position, mut closed, mut safe) = (0, false, 0);
+        for step in steps {
+            let behind_out = waiting.first().copied().unwrap_or(position);
+            match step {
+                Polling::Put { gaps, tail } => {
+                    let mut offset = fixture.queue.position() - 1;
+                    let offsets: Vec<i64> = gaps.iter().map(|gap| {
+                        offset += 1 + i64::from(*gap);
+                        offset
+                    }).collect();
+                    let next = offset + 1 + i64::from(tail);
+                    fixture.put(&offsets, next);
+                    if !closed {
+                        position = next;
+                        waiting.extend(offsets);
+                    }
+                }
+                Polling::HandOut(count) => {
+                    let seen = fixture.queue.peek(count);
+                    let offsets: Vec<i64> = seen.iter().map(MessageExt::queue_offset).collect();
+                    let count = count.min(waiting.len());
+                    prop_assert_eq!(&offsets[..], &waiting[..count]);
+                    let first = fixture.queue.hand_out(count);
+                    prop_assert_eq!(first, (!closed).then_some(out.is_empty()));
+                    out.extend(waiting.drain(..count));
+                }
+                Polling::Confirm => {
+                    fixture.queue.confirm();
+                    out.clear();
+                }
+                Polling::ConfirmBefore(ahead) => {
+                    let offset = safe + ahead;
+                    let allowed = (safe..=behind_out).contains(&offset);
+                    prop_assert_eq!(fixture.queue.confirm_before(offset).is_ok(), allowed);
+                    if allowed && offset < behind_out {
+                        // The offset itself may be that of no message: it stands for the first one behind it.
+                        out.retain(|message| *message > offset);
+                        out.insert(0, offset);
+                    } else if allowed {
+                        out.clear();
+                    }
+                }
+                Polling::Close => {
+                    fixture.queue.close();
+                    position = waiting.first().copied().unwrap_or(position);
+                    waiting.clear();
+                    closed = true;
+                }
+            }
+            let queue = &fixture.queue;
+            let expected = out.first().or(waiting.first()).copied().unwrap_or(position);
+            prop_assert_eq!(queue.safe_offset(), expected);
+            prop_assert!(queue.safe_offset() >= safe, "never backwards");
+            safe = queue.safe_offset();
+            prop_assert!(queue.running() + waiting.len() == queue.unfinished());
+            prop_assert_eq!(queue.running() == 0, out.is_empty());
+            prop_assert_eq!(queue.is_ready(fixture.now), !waiting.is_empty());
+        }
+    }
+}
