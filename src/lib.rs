@@ -16,8 +16,9 @@ pub use client::{Client, ClientBuilder};
 pub use config::ClientConfig;
 pub use consumer::{
     AllocateStrategy, Average, AverageByCircle, Configured, ConsistentHash, ConsumeContext,
-    ConsumeFromWhere, ConsumeResult, ConsumeStatus, ConsumerReport, MachineRoom, MachineRoomNearby,
-    MessageListener, MessageModel, OffsetStore, PushConsumer, PushConsumerBuilder,
+    ConsumeFromWhere, ConsumeResult, ConsumeStatus, ConsumerReport, LitePullConsumer,
+    LitePullConsumerBuilder, MachineRoom, MachineRoomNearby, MessageListener, MessageModel,
+    MessageStream, OffsetStore, PushConsumer, PushConsumerBuilder,
 };
 pub use error::{Delivery, Error, ErrorKind, Result};
 pub use message::{Message, MessageBuilder, MessageExt, MessageQueue};

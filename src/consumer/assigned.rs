@@ -194,6 +194,11 @@ impl Assigned {
         self.gone.cancelled().await;
     }
 
+    /// Whether the queue's task has ended.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.is_cancelled()
+    }
+
     /// Goes on for an assignment that was taken over again: for the application it is still the same.
     fn inherit(&self, before: &Self) {
         let before = before.state.lock();
@@ -295,7 +300,7 @@ impl Assigned {
     pub(crate) fn is_stalled(&self, now: Instant) -> bool {
         let state = self.state.lock();
         let idle = now.saturating_duration_since(state.progress);
-        state.end.is_none() && (self.gone.is_cancelled() || !state.waiting && idle > STALLED)
+        state.end.is_none() && (self.is_gone() || !state.waiting && idle > STALLED)
     }
 
     /// Whether the queue has something for listeners and is not offered to them yet; the one who asks offers it.
@@ -349,6 +354,7 @@ impl Assigned {
         let is_first = ring.hand_out(count)?;
         let more = ring.is_ready(now);
         state.listed = more;
+        state.consumed = Some(now);
         self.wake(state);
         Some(Handed { is_first, more })
     }

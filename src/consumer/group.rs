@@ -226,6 +226,11 @@ impl Group {
         self.leaving.is_cancelled()
     }
 
+    /// Waits until the member gives its queues up, or has ended.
+    pub(crate) async fn left(&self) {
+        self.leaving.cancelled().await;
+    }
+
     pub(super) fn profile(&self) -> &Profile {
         &self.profile
     }
@@ -382,30 +387,6 @@ impl Group {
                 }
             }
             progressed.await;
-        }
-    }
-
-    /// Commits the offsets of all queues, period by period.
-    async fn commit_offsets(&self) -> Infallible {
-        let mut ticks = interval(self.settings.commit_interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            let mut queues = self.owned();
-            queues.retain(|queue| queue.has_progress());
-            let deadline = self.client.request_deadline();
-            let commits = queues
-                .iter()
-                .map(|queue| queue.commit(self.store(), deadline));
-            let failed: Vec<_> = join_all(commits)
-                .await
-                .into_iter()
-                .filter_map(Result::err)
-                .collect();
-            if let Some(error) = failed.first() {
-                let (failed, of) = (failed.len(), queues.len());
-                warn!(group = self.name(), failed, of, %error, "offsets are not committed yet");
-            }
         }
     }
 

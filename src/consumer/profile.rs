@@ -42,10 +42,6 @@ pub(crate) enum ConsumeType {
     /// A listener is given them.
     Passively,
     /// The application asks for them.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the lite-pull consumer says so")
-    )]
     Actively,
 }
 

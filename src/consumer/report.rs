@@ -12,7 +12,8 @@ pub struct ConsumerReport {
 }
 
 impl ConsumerReport {
-    /// How many messages a listener was given and did not finish in time, or could not be sent back.
+    /// How many messages a listener was given and did not finish in time, or could not be sent back; of a lite-pull consumer, how many
+    /// were handed out and not committed.
     pub const fn unfinished(&self) -> usize {
         self.unfinished
     }

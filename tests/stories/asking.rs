@@ -37,7 +37,7 @@ async fn send(target: &Target, topic: &str, prefix: &str, count: usize) {
 }
 
 /// Moves the offsets of a group to what was stored at a time; to the end with -1.
-async fn reset(target: &Target, topic: &str, group: &str, timestamp: i64) -> Command {
+pub async fn reset(target: &Target, topic: &str, group: &str, timestamp: i64) -> Command {
     let addr = target.brokers().await.remove(0);
     ask(
         &addr,

@@ -23,6 +23,7 @@ mod listening;
 mod messages;
 mod namespaces;
 mod offsets;
+mod polling;
 mod producers;
 mod received;
 mod requesting;

@@ -598,7 +598,7 @@ proptest! {
                 }
             }
             let queue = &fixture.queue;
-            let expected = out.first().or(waiting.first()).copied().unwrap_or(position);
+            let expected = out.iter().chain(&waiting).next().copied().unwrap_or(position);
             prop_assert_eq!(queue.safe_offset(), expected);
             prop_assert!(queue.safe_offset() >= safe, "never backwards");
             safe = queue.safe_offset();

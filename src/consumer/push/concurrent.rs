@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{debug, error, warn};
 
 use crate::consumer::assigned::{Assigned, Taken};
+use crate::consumer::body;
 use crate::consumer::group::{Group, Sink};
 use crate::consumer::push::dispatch::{Dispatch, Place};
 use crate::consumer::push::listener::{ConsumeContext, MessageListener};
@@ -26,7 +27,6 @@ use crate::consumer::push::result::ConsumeResult;
 use crate::consumer::push::retry::{Batch, RETRY_HERE};
 use crate::error::panic_text;
 use crate::message::{MAX_INFLATED, MessageExt};
-use crate::protocol::DecodeError;
 
 /// How listeners are run.
 #[derive(Debug, Clone)]
@@ -134,7 +134,7 @@ impl<L: MessageListener> Concurrent<L> {
         }
         // One of them cannot be read, or all at once are too large.
         for (at, mut message) in queue.messages(&ticket, 0..messages.len()) {
-            match open(&mut message, MAX_INFLATED) {
+            match body::open(&mut message, MAX_INFLATED) {
                 Ok(_) => self.run(&batch, at..at + 1, vec![message], place).await,
                 Err(error) => {
                     let (queue, offset) = (message.queue(), message.queue_offset());
@@ -239,27 +239,13 @@ fn open_all(messages: &mut [MessageExt]) -> bool {
     let mut left = MAX_INFLATED;
     messages
         .iter_mut()
-        .all(|message| match open(message, left) {
+        .all(|message| match body::open(message, left) {
             Ok(grown) => {
                 left = left.saturating_sub(grown);
                 true
             }
             Err(_) => false,
         })
-}
-
-/// Makes the body readable, and says by how much it has grown.
-fn open(message: &mut MessageExt, limit: usize) -> Result<usize, DecodeError> {
-    if message.stored().is_inner_batch() {
-        return Err(DecodeError::Invalid {
-            what: "inner batch",
-            offset: 0,
-            reason: "cannot be taken apart",
-        });
-    }
-    let packed = message.body().len();
-    message.open_body(limit)?;
-    Ok(message.body().len().saturating_sub(packed))
 }
 
 /// The outcome of a future that stays where it is.
