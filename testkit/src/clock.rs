@@ -3,7 +3,7 @@
 //! Knows: the wall time, and what a test added to it. Does not know: what is due when (each broker's timer queue does).
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
@@ -20,6 +20,8 @@ use tokio::time::Instant;
 #[derive(Clone)]
 pub struct Clock {
     inner: Arc<Inner>,
+    /// How far the clock of one node is off, in milliseconds.
+    skew: Arc<AtomicI64>,
 }
 
 struct Inner {
@@ -56,7 +58,21 @@ impl Clock {
                 turned_by: AtomicU64::new(0),
                 followers: Mutex::new(Vec::new()),
             }),
+            skew: Arc::default(),
         }
+    }
+
+    /// The same clock as a node has it, which may be off.
+    pub(crate) fn of_node(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            skew: Arc::default(),
+        }
+    }
+
+    /// Sets how far this clock is ahead of the others, in milliseconds; behind, if it is negative.
+    pub(crate) fn set_skew(&self, millis: i64) {
+        self.skew.store(millis, Ordering::Relaxed);
     }
 
     /// The time.
@@ -100,7 +116,14 @@ impl Clock {
 
     fn since_epoch(&self) -> Duration {
         let turned_by = Duration::from_nanos(self.inner.turned_by.load(Ordering::Relaxed));
-        self.inner.epoch + self.inner.start.elapsed() + turned_by
+        let now = self.inner.epoch + self.inner.start.elapsed() + turned_by;
+        let skew = self.skew.load(Ordering::Relaxed);
+        let by = Duration::from_millis(skew.unsigned_abs());
+        if skew < 0 {
+            now.saturating_sub(by)
+        } else {
+            now.saturating_add(by)
+        }
     }
 }
 
@@ -123,5 +146,18 @@ mod tests {
         clock.advance(Duration::from_secs(7_200));
         assert_eq!(clock.millis(), start + 300 + 7_200_000);
         assert_eq!(clock.until(start), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_may_be_off() {
+        let clock = Clock::new();
+        let (node, other) = (clock.of_node(), clock.of_node());
+        node.set_skew(-5_000);
+        assert_eq!(node.millis(), clock.millis() - 5_000);
+        clock.advance(Duration::from_secs(60));
+        assert_eq!(node.millis(), clock.millis() - 5_000);
+        assert_eq!(other.millis(), clock.millis());
+        node.set_skew(7);
+        assert_eq!(node.millis(), clock.millis() + 7);
     }
 }

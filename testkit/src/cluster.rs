@@ -13,13 +13,15 @@ use crate::clock::Clock;
 use crate::fault::Faults;
 use crate::fault::plan::Plan;
 use crate::journal::Journal;
+use crate::name_server::NameServer;
 use crate::net::call::AnswerFormat;
 use crate::net::network::{ClusterEnvironment, Network};
 use crate::node::{BrokerHandle, NameServerHandle, Site};
 use crate::options::BrokerBuilder;
+use crate::verbs::{RouteHandle, TopicHandle};
 
-/// The most brokers that a cluster can have: they are named by a letter.
-const MAX_BROKERS: usize = 26;
+/// The most brokers and the most name servers that a cluster can have: they are named by a letter.
+const MAX_NODES: usize = 26;
 
 /// The addresses of nodes that are reached in memory: Apache RocketMQ's default ports.
 const MEMORY_NAME_SERVER: u16 = 9876;
@@ -52,7 +54,9 @@ pub struct Cluster {
     site: Site,
     journal: Journal,
     faults: Faults,
-    name_server: NameServerHandle,
+    name_servers: Vec<NameServerHandle>,
+    /// The addresses of all name servers.
+    addrs: String,
     brokers: Vec<BrokerHandle>,
 }
 
@@ -73,14 +77,19 @@ impl Cluster {
         ClusterBuilder::default()
     }
 
-    /// `host:port` of the name server.
+    /// `host:port` of the name server; of several, separated by semicolons.
     pub fn name_server_addr(&self) -> &str {
-        self.name_server.addr()
+        &self.addrs
     }
 
-    /// The name server.
-    pub const fn name_server(&self) -> &NameServerHandle {
-        &self.name_server
+    /// The name server; the first one, where there are several.
+    pub fn name_server(&self) -> &NameServerHandle {
+        &self.name_servers[0]
+    }
+
+    /// All name servers.
+    pub fn name_servers(&self) -> &[NameServerHandle] {
+        &self.name_servers
     }
 
     /// The broker of this name: `broker-a`, `broker-b`, ...
@@ -114,6 +123,18 @@ impl Cluster {
         &self.journal
     }
 
+    /// Changes a topic, on all brokers.
+    pub fn topic(&self, name: impl Into<String>) -> TopicHandle {
+        let brokers = self.brokers.iter().map(BrokerHandle::service);
+        let brokers = brokers.map(Arc::clone).collect();
+        TopicHandle::new(name.into(), brokers, self.name_services())
+    }
+
+    /// Changes what all name servers show of a topic's route.
+    pub fn route(&self, topic: impl Into<String>) -> RouteHandle {
+        RouteHandle::new(topic.into(), self.name_services())
+    }
+
     /// An environment for clients of this cluster: it connects to the nodes' addresses, in memory if the cluster is
     /// [in memory](ClusterBuilder::in_memory), and its wall clock is the cluster's.
     pub fn environment(&self) -> Arc<dyn Environment> {
@@ -131,7 +152,14 @@ impl Cluster {
         for broker in &self.brokers {
             broker.stop().await;
         }
-        self.name_server.stop().await;
+        for name_server in &self.name_servers {
+            name_server.stop().await;
+        }
+    }
+
+    fn name_services(&self) -> Vec<Arc<NameServer>> {
+        let services = self.name_servers.iter().map(NameServerHandle::service);
+        services.map(Arc::clone).collect()
     }
 }
 
@@ -139,6 +167,7 @@ impl Cluster {
 #[derive(Debug, Clone)]
 #[must_use = "a cluster is started by `start`"]
 pub struct ClusterBuilder {
+    name_servers: usize,
     brokers: usize,
     topics: Vec<(String, i32)>,
     in_memory: bool,
@@ -150,6 +179,7 @@ pub struct ClusterBuilder {
 impl Default for ClusterBuilder {
     fn default() -> Self {
         Self {
+            name_servers: 1,
             brokers: 1,
             topics: Vec::new(),
             in_memory: false,
@@ -161,6 +191,12 @@ impl Default for ClusterBuilder {
 }
 
 impl ClusterBuilder {
+    /// How many name servers, from 1 to 26. Every broker registers with each of them. Default 1.
+    pub const fn name_servers(mut self, count: usize) -> Self {
+        self.name_servers = count;
+        self
+    }
+
     /// How many brokers, from 1 to 26: `broker-a`, `broker-b`, ... Default 1.
     pub const fn brokers(mut self, count: usize) -> Self {
         self.brokers = count;
@@ -243,9 +279,14 @@ impl ClusterBuilder {
     /// # Cancel safety
     /// Dropping the future ends what was started.
     pub async fn start(self) -> io::Result<Cluster> {
-        if !(1..=MAX_BROKERS).contains(&self.brokers) {
-            let reason = format!("a cluster has 1 to {MAX_BROKERS} brokers");
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+        for (what, count) in [
+            ("name servers", self.name_servers),
+            ("brokers", self.brokers),
+        ] {
+            if !(1..=MAX_NODES).contains(&count) {
+                let reason = format!("a cluster has 1 to {MAX_NODES} {what}, not {count}");
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+            }
         }
         let journal = Journal::new(self.journal);
         let site = Site {
@@ -258,13 +299,11 @@ impl ClusterBuilder {
             journal: (self.journal > 0).then(|| journal.clone()),
             plan: Arc::new(Plan::new(self.seed)),
         };
-        let name_server = NameServerHandle::new(
-            "name-server",
-            self.addr(MEMORY_NAME_SERVER),
-            self.broker.config.answers,
-            &site,
-        )?;
-        name_server.start()?;
+        let name_servers = self.start_name_servers(&site)?;
+        let addrs: Vec<_> = name_servers
+            .iter()
+            .map(|node| node.addr().to_owned())
+            .collect();
         let mut brokers = Vec::new();
         for (letter, port) in ('a'..='z')
             .zip((MEMORY_BROKER..).step_by(100))
@@ -272,7 +311,7 @@ impl ClusterBuilder {
         {
             let config = BrokerConfig {
                 name: format!("broker-{letter}"),
-                name_servers: vec![name_server.addr().to_owned()],
+                name_servers: addrs.clone(),
                 ..self.broker.config.clone()
             };
             let node = BrokerNode::new(config, self.addr(port), &site)?;
@@ -286,9 +325,25 @@ impl ClusterBuilder {
             faults: Faults::new(Arc::clone(&site.plan), None),
             site,
             journal,
-            name_server,
+            name_servers,
+            addrs: addrs.join(";"),
             brokers,
         })
+    }
+
+    fn start_name_servers(&self, site: &Site) -> io::Result<Vec<NameServerHandle>> {
+        let mut name_servers = Vec::new();
+        for (letter, port) in ('a'..='z')
+            .zip(MEMORY_NAME_SERVER..)
+            .take(self.name_servers)
+        {
+            let name = format!("name-server-{letter}");
+            let answers = self.broker.config.answers;
+            let node = NameServerHandle::new(&name, self.addr(port), answers, site)?;
+            node.start()?;
+            name_servers.push(node);
+        }
+        Ok(name_servers)
     }
 
     /// The address that a node asks for.

@@ -56,6 +56,29 @@
 //! # }
 //! ```
 //!
+//! Verbs do to a whole node, topic, route or group what a rule cannot:
+//!
+//! ```
+//! # use std::time::Duration;
+//! # use rocketmq_testkit::{Access, Cluster, Disk, Loss};
+//! # async fn verbs(cluster: &Cluster) -> std::io::Result<()> {
+//! let broker = cluster.broker("broker-a");
+//! broker.pause();                                             // connections stay, nothing is read or written
+//! broker.resume();
+//! broker.kill().await;                                        // resets its connections, tells nobody
+//! broker.restart_after(Loss::Newest(3)).await?;               // ... and had not written its last three messages
+//! broker.disk(Disk::Full);                                    // or Failing, or Slow(by)
+//! broker.clock_ahead(Duration::from_secs(3_600));
+//! cluster.topic("orders").queues(2).await?;                   // also .access(Access::ReadOnly), .delete()
+//! cluster.route("orders").stale();                            // also .empty(), .missing(), .flap(), .restore()
+//! cluster.name_server().hide_broker("broker-a");              // one of several name servers knows less
+//! let storm = broker.group("group1").notify_storm(50);        // also .fake_members(3), .reset_offset("orders", 0, 42)
+//! # drop(storm);
+//! # let _ = Access::Denied;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # What happened
 //!
 //! A cluster keeps a [`Journal`] of every request and answer, callback and connection, on all of its nodes, with what they were
@@ -105,7 +128,9 @@ mod options;
 #[doc(hidden)]
 pub mod program;
 mod tap;
+mod verbs;
 
+pub use broker::disk::{Disk, Loss};
 pub use clock::Clock;
 pub use cluster::{Cluster, ClusterBuilder};
 pub use fault::{Faults, Holding, NotHit, OnFrame, OnRequest, Rule};
@@ -114,3 +139,4 @@ pub use net::call::AnswerFormat;
 pub use node::{BrokerHandle, NameServerHandle};
 pub use options::{BrokerBuilder, Listen};
 pub use rocketmq_sdk::protocol::code::{RequestCode, ResponseCode};
+pub use verbs::{Access, GroupHandle, RouteHandle, Storm, TopicHandle};

@@ -4,17 +4,24 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use parking_lot::Mutex;
+use rocketmq_sdk::protocol::code::RequestCode;
+
+use crate::broker::SharedBroker;
+use crate::broker::disk::{Disk, Loss};
 use crate::broker::node::BrokerNode;
 use crate::clock::Clock;
-use crate::fault::Faults;
 use crate::fault::plan::Plan;
+use crate::fault::{Faults, Rule};
 use crate::journal::Journal;
 use crate::name_server::NameServer;
 use crate::net::call::AnswerFormat;
 use crate::net::network::Network;
 use crate::net::server::{Bound, Server};
 use crate::tap::Tap;
+use crate::verbs::{GroupHandle, RouteHandle, TopicHandle};
 
 /// How many connections a name server takes.
 const NAME_SERVER_CONNECTIONS: usize = 10_000;
@@ -30,9 +37,9 @@ pub(crate) struct Site {
 
 impl Site {
     /// What sees the traffic of the node with this name.
-    pub(crate) fn tap(&self, node: &Arc<str>) -> Arc<Tap> {
+    pub(crate) fn tap(&self, node: &Arc<str>, clock: &Clock) -> Arc<Tap> {
         let (journal, plan) = (self.journal.clone(), Arc::clone(&self.plan));
-        Tap::new(Arc::clone(node), self.clock.clone(), journal, plan)
+        Tap::new(Arc::clone(node), clock.clone(), journal, plan)
     }
 
     /// Makes rules for the node with this name.
@@ -46,6 +53,7 @@ impl Site {
 #[must_use = "dropping the name server ends it"]
 pub struct NameServerHandle {
     addr: String,
+    service: Arc<NameServer>,
     server: Arc<Server>,
     faults: Faults,
 }
@@ -63,7 +71,14 @@ impl NameServerHandle {
         let name = Arc::from(name);
         Ok(Self {
             addr,
-            server: Server::new(bound, service, site.tap(&name), NAME_SERVER_CONNECTIONS),
+            server: Server::new(
+                bound,
+                service.clone(),
+                site.tap(&name, &site.clock),
+                Arc::default(),
+                NAME_SERVER_CONNECTIONS,
+            ),
+            service,
             faults: site.faults(&name),
         })
     }
@@ -83,6 +98,11 @@ impl NameServerHandle {
         self.server.is_running()
     }
 
+    /// How many connections are open, those of brokers included.
+    pub fn connections(&self) -> usize {
+        self.server.connections()
+    }
+
     /// Starts it again, at the same address. Brokers register within a tenth of a second. Does nothing if it runs.
     ///
     /// # Errors
@@ -91,11 +111,42 @@ impl NameServerHandle {
         self.server.start()
     }
 
+    /// Suspends it: connections stay and new ones are taken, but nothing is read or written.
+    pub fn pause(&self) {
+        self.server.gate().close();
+    }
+
+    /// Goes on after a [`pause`](Self::pause).
+    pub fn resume(&self) {
+        self.server.gate().open();
+    }
+
+    /// Changes what this name server shows of a topic's route.
+    pub fn route(&self, topic: impl Into<String>) -> RouteHandle {
+        RouteHandle::new(topic.into(), vec![Arc::clone(&self.service)])
+    }
+
+    /// Shows no route to a broker, as if it had not registered here. Give clients different name servers, and they see different
+    /// brokers.
+    pub fn hide_broker(&self, broker: &str) {
+        self.service.hide_broker(broker);
+    }
+
+    /// Shows the routes to a broker again.
+    pub fn show_broker(&self, broker: &str) {
+        self.service.show_broker(broker);
+    }
+
+    pub(crate) const fn service(&self) -> &Arc<NameServer> {
+        &self.service
+    }
+
     /// Closes its connections and takes no more. It forgets the brokers with that, but not its key-value entries.
     ///
     /// # Cancel safety
     /// Dropping the future does not keep it from ending.
     pub async fn stop(&self) {
+        self.resume();
         self.server.stop().await;
     }
 }
@@ -105,6 +156,8 @@ impl NameServerHandle {
 pub struct BrokerHandle {
     addr: String,
     node: BrokerNode,
+    /// What makes its disk slow.
+    slow_disk: Mutex<Option<Rule>>,
 }
 
 impl BrokerHandle {
@@ -112,6 +165,7 @@ impl BrokerHandle {
         Self {
             addr: node.addr().to_string(),
             node,
+            slow_disk: Mutex::new(None),
         }
     }
 
@@ -163,6 +217,89 @@ impl BrokerHandle {
         self.node.stop().await;
         self.node.start().await
     }
+
+    /// Starts it again after a crash in which it lost messages, at the same address. It is killed first, if it runs. Topics and
+    /// committed offsets stay, also where they are behind the end of a queue now.
+    ///
+    /// # Errors
+    /// It cannot listen.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves it ended, or started and about to register.
+    pub async fn restart_after(&self, loss: Loss) -> io::Result<()> {
+        self.node.kill().await;
+        self.node.service().lose(loss);
+        self.node.start().await
+    }
+
+    /// Notes that everything that is stored now is safe from [`Loss::Unsynced`].
+    pub fn sync(&self) {
+        self.node.service().sync();
+    }
+
+    /// Suspends it, as SIGSTOP does: connections stay and new ones are taken, but nothing is read or written, and what comes due
+    /// waits. Stopping, killing or restarting it ends that.
+    pub fn pause(&self) {
+        self.node.pause();
+    }
+
+    /// Goes on after a [`pause`](Self::pause), and does what came due in the meantime.
+    pub fn resume(&self) {
+        self.node.resume();
+    }
+
+    /// Sets how its disk does. Default [`Disk::Healthy`]. Delayed messages that come due while it takes nothing are delivered when
+    /// it does again, within a second of the broker's time.
+    pub fn disk(&self, disk: Disk) {
+        let mut slow = self.slow_disk.lock();
+        if let Some(rule) = slow.take() {
+            rule.remove();
+        }
+        if let Disk::Slow(by) = disk {
+            let on = self.faults().on_sends();
+            let on = on.or(RequestCode::CONSUMER_SEND_MSG_BACK);
+            *slow = Some(on.or(RequestCode::END_TRANSACTION).delay(by));
+        }
+        self.node.service().set_disk(disk);
+    }
+
+    /// Sets its clock so far ahead of the cluster's; zero sets it right. What is due by then is done at once.
+    pub fn clock_ahead(&self, by: Duration) {
+        self.node.service().set_skew(millis(by));
+    }
+
+    /// Sets its clock so far behind the cluster's; zero sets it right.
+    pub fn clock_behind(&self, by: Duration) {
+        self.node.service().set_skew(-millis(by));
+    }
+
+    /// Changes a topic on this broker alone.
+    pub fn topic(&self, name: impl Into<String>) -> TopicHandle {
+        TopicHandle::new(
+            name.into(),
+            vec![Arc::clone(self.node.service())],
+            Vec::new(),
+        )
+    }
+
+    /// A consumer group on this broker.
+    pub fn group(&self, name: impl Into<String>) -> GroupHandle {
+        let service = Arc::clone(self.node.service());
+        GroupHandle::new(name.into(), service, self.node.runtime().clone())
+    }
+
+    /// How many connections are open.
+    pub fn connections(&self) -> usize {
+        self.node.connections()
+    }
+
+    pub(crate) const fn service(&self) -> &Arc<SharedBroker> {
+        self.node.service()
+    }
+}
+
+fn millis(by: Duration) -> i64 {
+    i64::try_from(by.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl fmt::Debug for BrokerHandle {

@@ -179,7 +179,7 @@ async fn connections_clients_and_callbacks_are_seen() {
         .await;
     assert_eq!(closed.unwrap().node(), "broker-a");
     assert_eq!(
-        journal.count(|entry| entry.node() == "name-server" && entry.topic() == Some("t")),
+        journal.count(|entry| entry.node() == "name-server-a" && entry.topic() == Some("t")),
         2
     );
 }
@@ -251,7 +251,7 @@ async fn waiting_ends_with_what_was_seen_instead() {
         "<- SEND_MESSAGE_V2 (310) SUCCESS (0) opaque=1",
         "stored=1:0",
         "broker-a/",
-        "name-server/",
+        "name-server-a/",
         "connected",
     ] {
         assert!(text.contains(part), "{part} in {text}");

@@ -11,7 +11,7 @@ use rocketmq_sdk::protocol::message::{OffsetMessageId, StoredMessage, Transactio
 use rocketmq_sdk::protocol::request::check_transaction_state::CheckTransactionState;
 use rocketmq_sdk::protocol::request::end_transaction::EndTransaction;
 use rocketmq_sdk::protocol::request::send_message::{SendMessage, SendMessageResponse};
-use rocketmq_testkit::Cluster;
+use rocketmq_testkit::{Cluster, Loss};
 use support::{Client, message, pull};
 
 const HALF_TOPIC: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
@@ -311,4 +311,51 @@ async fn an_end_that_does_not_fit_is_refused_in_the_words_of_apache() {
     assert!(all(&mut client).await.is_empty());
     client.ok(&commit, b"").await;
     assert_eq!(all(&mut client).await.len(), 1);
+}
+
+async fn restart_after(cluster: &Cluster, loss: Loss) -> Client {
+    let broker = cluster.broker("broker-a");
+    broker.restart_after(loss).await.unwrap();
+    let mut client = Client::broker(cluster).await;
+    client.heartbeat("p", &[]).await;
+    client
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_a_crash_has_lost_is_asked_about() {
+    let (cluster, mut client) = cluster().await;
+    let half = send_half(&cluster, &mut client, "ID", "").await;
+    cluster.broker("broker-a").sync();
+    client.ok(&end(half, TransactionType::Commit), b"").await;
+    let mut client = restart_after(&cluster, Loss::Unsynced).await;
+    assert!(all(&mut client).await.is_empty());
+    cluster.clock().advance(Duration::from_secs(60));
+    let (half, ..) = check(&mut client).await;
+    client.ok(&asked(half, TransactionType::Commit), b"").await;
+    assert_eq!(all(&mut client).await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_half_message_whose_copy_a_crash_has_lost_is_asked_about_again() {
+    let (cluster, mut client) = cluster().await;
+    send_half(&cluster, &mut client, "OTHER", "").await;
+    let half = send_half(&cluster, &mut client, "ID", "").await;
+    client.ok(&end(half, TransactionType::Rollback), b"").await;
+    cluster.broker("broker-a").sync();
+    cluster.clock().advance(Duration::from_secs(60));
+    check(&mut client).await;
+    let mut client = restart_after(&cluster, Loss::Unsynced).await;
+    cluster.clock().advance(Duration::from_secs(30));
+    let (_, message, _) = check(&mut client).await;
+    assert_eq!(message.property("UNIQ_KEY"), Some("OTHER"));
+    assert!(client.is_quiet().await, "the other one is rolled back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_half_message_that_a_crash_has_lost_is_not_asked_about() {
+    let (cluster, mut client) = cluster().await;
+    send_half(&cluster, &mut client, "ID", "").await;
+    let mut client = restart_after(&cluster, Loss::Newest(1)).await;
+    cluster.clock().advance(Duration::from_secs(600));
+    assert!(client.is_quiet().await);
 }

@@ -152,6 +152,7 @@ impl Broker {
         queue: QueueKey,
         arrival: &mut Arrival,
     ) -> Result<Appended, Refusal> {
+        self.check_disk()?;
         let mut message = StoredMessage {
             body_crc: body_crc(&arrival.body),
             queue_id: arrival.queue_id,

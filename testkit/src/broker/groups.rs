@@ -25,6 +25,8 @@ pub(crate) struct Groups {
     clients: HashMap<Box<str>, Arc<Peer>>,
     /// The last fingerprint of each group's subscriptions; 0 from clients that do not give one.
     fingerprints: HashMap<Box<str>, i32>,
+    /// How many members of a consumer group a test has made up.
+    fakes: HashMap<Box<str>, usize>,
 }
 
 /// A consumer group that has members.
@@ -136,6 +138,22 @@ impl Groups {
     /// A consumer group, if it has members.
     pub(crate) fn consumer(&self, group: &str) -> Option<&ConsumerGroup> {
         self.consumers.get(group)
+    }
+
+    /// The ids of a consumer group's members, and those that are made up.
+    pub(crate) fn consumer_ids(&self, group: &str) -> Vec<String> {
+        let members = self.consumer(group).into_iter();
+        let members = members.flat_map(|group| group.members.values());
+        let fakes = self.fakes.get(group).copied().unwrap_or(0);
+        members
+            .map(|member| member.client_id.clone())
+            .chain((0..fakes).map(|number| format!("127.0.0.1@fake-{number}")))
+            .collect()
+    }
+
+    /// Makes members of a consumer group up, instead of those that were before.
+    pub(crate) fn set_fakes(&mut self, group: &str, count: usize) {
+        self.fakes.insert(group.into(), count);
     }
 
     /// The consumer groups that read a topic now.

@@ -6,6 +6,7 @@
 
 mod arrival;
 mod assignments;
+pub(crate) mod disk;
 mod filter;
 mod groups;
 mod handle;
@@ -22,6 +23,7 @@ mod timed;
 mod timers;
 mod topics;
 mod transactions;
+mod verbs;
 
 use std::io;
 use std::net::SocketAddr;
@@ -37,10 +39,12 @@ use tokio::sync::{Notify, watch};
 
 use crate::clock::{Clock, Follower};
 use crate::net::call::{AnswerFormat, Call};
+use crate::net::gate::Gate;
 use crate::net::outgoing::Outgoing;
 use crate::net::peer::Peer;
 use crate::net::{Incoming, Serve};
 use assignments::Assignments;
+use disk::{Disk, Safe};
 use groups::Groups;
 use held::{HeldPulls, HoldId};
 use membership::Heartbeats;
@@ -98,6 +102,8 @@ pub(crate) struct SharedBroker {
     clock: Clock,
     /// Whether time passes for the broker: not while it is stopped.
     running: AtomicBool,
+    /// Closed while it is paused.
+    gate: Arc<Gate>,
     state: Mutex<Broker>,
     /// Wakes the task that waits for the next timer.
     timer_changed: Notify,
@@ -105,6 +111,8 @@ pub(crate) struct SharedBroker {
     questions: Notify,
     /// The version of the topics, for the tasks that register them.
     topics_changed: watch::Sender<u64>,
+    /// Wakes those who wait for the name servers.
+    registered: Notify,
 }
 
 /// All that a broker knows.
@@ -118,6 +126,8 @@ pub(crate) struct Broker {
     /// When the broker was made.
     started: i64,
     store: Store,
+    disk: Disk,
+    safe: Safe,
     topics: Topics,
     groups: Groups,
     offsets: Offsets,
@@ -153,13 +163,20 @@ enum Event {
 }
 
 impl SharedBroker {
-    pub(crate) fn new(config: BrokerConfig, addr: SocketAddr, clock: Clock) -> Arc<Self> {
+    pub(crate) fn new(
+        config: BrokerConfig,
+        addr: SocketAddr,
+        clock: Clock,
+        gate: Arc<Gate>,
+    ) -> Arc<Self> {
         let now = clock.millis();
         let broker = Broker {
             addr,
             now,
             started: now,
             store: Store::new(config.store_limit),
+            disk: Disk::default(),
+            safe: Safe::default(),
             topics: Topics::new(
                 &config.cluster,
                 &config.name,
@@ -188,6 +205,8 @@ impl SharedBroker {
         let service = Arc::new(Self {
             clock: clock.clone(),
             running: AtomicBool::new(false),
+            gate,
+            registered: Notify::new(),
             state: Mutex::new(broker),
             timer_changed: Notify::new(),
             questions: Notify::new(),
@@ -246,6 +265,7 @@ impl SharedBroker {
     async fn run_timers(&self) {
         let _running = Running::new(&self.running);
         loop {
+            self.gate.pass().await;
             let next = self.with(|broker| {
                 broker.run_due();
                 broker.timers.next_due()
@@ -282,7 +302,7 @@ impl Drop for Running<'_> {
 
 impl Follower for SharedBroker {
     fn clock_turned(&self) {
-        if self.running.load(Ordering::Acquire) {
+        if self.running.load(Ordering::Acquire) && !self.gate.is_closed() {
             self.with(Broker::run_due);
             self.timer_changed.notify_one();
         }
@@ -330,10 +350,21 @@ impl Broker {
     /// Does everything that is due.
     fn run_due(&mut self) {
         while let Some(event) = self.timers.pop_due(self.now) {
+            if self.put_off(event) {
+                continue;
+            }
             match event {
                 Event::EndHold(queue, hold) => self.end_hold(queue, hold),
-                Event::Delay(queue, offset) => self.delay_is_over(queue, offset),
-                Event::Time(queue, offset) => self.time_is_up(queue, offset),
+                Event::Delay(queue, offset) => {
+                    let end = self.store.end();
+                    self.delay_is_over(queue, offset);
+                    self.note_delivery(event, end);
+                }
+                Event::Time(queue, offset) => {
+                    let end = self.store.end();
+                    self.time_is_up(queue, offset);
+                    self.note_delivery(event, end);
+                }
                 Event::CheckTransactions => self.check_transactions(),
                 Event::EndRelay(key) => self.end_relay(key),
                 Event::CheckMember(connection) => self.check_member(connection),

@@ -14,6 +14,7 @@ use crate::broker::assignments::answer_questions;
 use crate::broker::registrar::Registrar;
 use crate::broker::{BrokerConfig, SharedBroker, names};
 use crate::fault::Faults;
+use crate::net::gate::Gate;
 use crate::net::network::Network;
 use crate::net::server::{Bound, Server};
 use crate::node::Site;
@@ -53,14 +54,16 @@ impl BrokerNode {
         let bound = Bound::new(site.network.clone(), addr)?;
         let name = Arc::from(&*config.name);
         let name_servers = config.name_servers.len();
-        let tap = site.tap(&name);
-        let service = SharedBroker::new(config, bound.addr(), site.clock.clone());
+        let clock = site.clock.of_node();
+        let tap = site.tap(&name, &clock);
+        let gate = Arc::new(Gate::default());
+        let service = SharedBroker::new(config, bound.addr(), clock, Arc::clone(&gate));
         Ok(Self {
             faults: site.faults(&name),
             name,
             name_servers,
             network: site.network.clone(),
-            server: Server::new(bound, service.clone(), tap, MAX_CONNECTIONS),
+            server: Server::new(bound, service.clone(), tap, gate, MAX_CONNECTIONS),
             service,
             runtime: Handle::current(),
             running: Mutex::new(None),
@@ -96,6 +99,24 @@ impl BrokerNode {
             }
         }
         Ok(())
+    }
+
+    /// Lets nothing pass any more, as if the process were suspended; connections stay.
+    pub(crate) fn pause(&self) {
+        self.server.gate().close();
+    }
+
+    /// Goes on, and does what came due in the meantime.
+    pub(crate) fn resume(&self) {
+        self.server.gate().open();
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.server.connections()
+    }
+
+    pub(crate) const fn runtime(&self) -> &Handle {
+        &self.runtime
     }
 
     fn start_tasks(&self) -> io::Result<Option<Vec<watch::Receiver<bool>>>> {
@@ -146,6 +167,8 @@ impl BrokerNode {
     /// Dropping the future ends the broker as [`kill`](Self::kill) does.
     pub(crate) async fn stop(&self) {
         let _killed_if_dropped = KillOnDrop(&self.server);
+        // What is paused cannot end in order.
+        self.resume();
         let running = self.running.lock().take();
         if let Some(running) = running {
             running.stopped.cancel();
@@ -166,6 +189,7 @@ impl BrokerNode {
             tasks.wait().await;
         }
         self.server.kill().await;
+        self.resume();
     }
 }
 

@@ -86,6 +86,20 @@ impl Unregistered {
     }
 }
 
+impl SharedBroker {
+    /// Waits until the name servers that can be reached know the topics as they are now; not while the broker is paused.
+    pub(crate) async fn registered(&self) {
+        loop {
+            let noted = self.registered.notified();
+            let waits = self.with(|broker| broker.unregistered.holds(broker.topics.version()));
+            if !waits || self.gate.is_closed() {
+                return;
+            }
+            noted.await;
+        }
+    }
+}
+
 impl Broker {
     /// Its registration, and the version of the topics in it.
     fn registration(&self) -> (u64, Bytes) {
@@ -148,6 +162,7 @@ impl Registrar {
         let mut link = tokio::time::timeout(TIMEOUT, connecting).await??;
         let mut changes = self.service.topics_changed.subscribe();
         loop {
+            self.service.gate.pass().await;
             let (version, body) = self.service.with(|broker| broker.registration());
             tokio::time::timeout(TIMEOUT, register(&mut link, who, &body)).await??;
             self.note(Some(version));
@@ -166,6 +181,7 @@ impl Registrar {
         self.service
             .with(|broker| broker.unregistered.note(self.name_server, version));
         self.tried.send_replace(true);
+        self.service.registered.notify_waiters();
     }
 }
 

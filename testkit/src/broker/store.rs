@@ -235,6 +235,24 @@ impl Store {
         }
     }
 
+    /// Loses so many messages from the end, newest first.
+    pub(crate) fn lose_newest(&mut self, count: usize) -> Vec<Bytes> {
+        (0..count).map_while(|_| self.drop_newest()).collect()
+    }
+
+    /// Loses the messages from a position on, newest first.
+    pub(crate) fn lose_from(&mut self, position: i64) -> Vec<Bytes> {
+        let kept = self
+            .log
+            .partition_point(|record| record.position < position);
+        self.lose_newest(self.log.len() - kept)
+    }
+
+    /// The position of the first message that is held, or would be.
+    pub(crate) fn start(&self) -> i64 {
+        self.log.front().map_or(self.end, |record| record.position)
+    }
+
     /// The position behind the last message, in bytes since the first that ever was.
     pub(crate) const fn end(&self) -> i64 {
         self.end
@@ -247,6 +265,23 @@ impl Store {
 
     fn record(&self, entry: Entry) -> &Record {
         &self.log[(entry.record - self.first) as usize]
+    }
+
+    fn drop_newest(&mut self) -> Option<Bytes> {
+        let record = self.log.pop_back()?;
+        self.held -= record.bytes.len();
+        self.end = record.position;
+        let number = self.first + self.log.len() as u64;
+        let queue = &mut self.queues[record.queue.0 as usize];
+        // A deleted topic's queue does not know the record any more.
+        if queue
+            .entries
+            .back()
+            .is_some_and(|entry| entry.record == number)
+        {
+            queue.entries.pop_back();
+        }
+        Some(record.bytes)
     }
 
     fn drop_oldest(&mut self) {

@@ -42,6 +42,11 @@ impl<T> Timers<T> {
         self.queue.remove(&key);
     }
 
+    /// Keeps the entries that a closure selects.
+    pub(crate) fn retain(&mut self, kept: impl Fn(&T) -> bool) {
+        self.queue.retain(|_, what| kept(what));
+    }
+
     /// When the first entry is due.
     pub(crate) fn next_due(&self) -> Option<i64> {
         self.queue.first_key_value().map(|(key, _)| key.due)

@@ -116,6 +116,7 @@ impl Broker {
         half: &StoredMessage,
         commit: bool,
     ) -> Result<(), Refusal> {
+        self.check_disk()?;
         if commit {
             let (topic, queue_id) = real_place(half).ok_or_else(|| Refusal::failed(NOT_FOUND))?;
             let mut properties = Properties::from(half.properties.as_str());
@@ -196,6 +197,37 @@ impl Broker {
             }
         }
         self.watch_transactions();
+    }
+
+    /// Opens again what was settled by messages that are lost, or was copied by them.
+    pub(super) fn unsettle(&mut self, lost: &[StoredMessage]) {
+        let queue = self.store.queue(names::HALF_TOPIC, QUEUE);
+        let end = self.store.max_offset(queue);
+        let Transactions { open, copies, .. } = &mut self.transactions;
+        open.retain(|offset, _| *offset < end);
+        copies.retain(|original, copy| *original < end && *copy < end);
+        for message in lost {
+            let reopened = match &*message.topic {
+                names::HALF_DONE_TOPIC => settled_by(message),
+                names::HALF_TOPIC => self.newest_half(message),
+                _ => None,
+            };
+            if let Some(offset) = reopened.filter(|offset| *offset < end) {
+                self.transactions.open.insert(offset, None);
+            }
+        }
+        self.watch_transactions();
+    }
+
+    /// The newest half message that is stored and has the same unique key.
+    fn newest_half(&mut self, lost: &StoredMessage) -> Option<i64> {
+        let queue = self.store.queue(names::HALF_TOPIC, QUEUE);
+        let key = lost.property(property_names::UNIQUE_KEY);
+        let min = self.store.min_offset(queue);
+        (min..self.store.max_offset(queue)).rev().find(|offset| {
+            self.parked(queue, *offset)
+                .is_some_and(|half| half.property(property_names::UNIQUE_KEY) == key)
+        })
     }
 
     fn is_given_up(&self, half: &StoredMessage) -> bool {
@@ -291,6 +323,15 @@ impl Broker {
         };
         peer.send_oneway(&header, &body.freeze());
     }
+}
+
+/// Which half message a note says is settled.
+fn settled_by(note: &StoredMessage) -> Option<i64> {
+    str::from_utf8(&note.body)
+        .ok()?
+        .trim_end_matches(',')
+        .parse()
+        .ok()
 }
 
 fn with_checks(half: &StoredMessage) -> Text {

@@ -8,6 +8,7 @@ mod register_broker;
 mod route;
 mod table;
 mod topic_list;
+pub(crate) mod view;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::net::peer::Peer;
 use crate::net::{Incoming, Serve};
 pub(crate) use route::APPLY_TOPIC_URL;
 use table::Routes;
+use view::{View, Views};
 
 /// A name server's service.
 #[derive(Debug)]
@@ -35,6 +37,7 @@ struct State {
     routes: Routes,
     /// Key-value entries, by namespace and key.
     kv: HashMap<String, HashMap<String, String>>,
+    views: Views,
 }
 
 impl NameServer {
@@ -43,6 +46,37 @@ impl NameServer {
             format,
             state: Mutex::default(),
         }
+    }
+
+    /// Forgets a topic.
+    pub(crate) fn delete_topic(&self, topic: &str) {
+        self.state.lock().routes.delete_topic(topic, None);
+    }
+
+    /// Shows a topic's route otherwise than it is, or as it is again.
+    pub(crate) fn show_route(&self, topic: &str, view: Option<View>) {
+        let topics = &mut self.state.lock().views.topics;
+        match view {
+            Some(view) => topics.insert(topic.to_owned(), view),
+            None => topics.remove(topic),
+        };
+    }
+
+    /// Shows a topic's route as it is now from now on.
+    pub(crate) fn freeze_route(&self, topic: &str) {
+        let truth = self.state.lock().routes.route(topic);
+        self.show_route(topic, Some(View::Stale(truth)));
+    }
+
+    /// Shows no route to a broker.
+    pub(crate) fn hide_broker(&self, broker: &str) {
+        let hidden = &mut self.state.lock().views.hidden;
+        hidden.insert(broker.to_owned());
+    }
+
+    /// Shows all routes to a broker again.
+    pub(crate) fn show_broker(&self, broker: &str) {
+        self.state.lock().views.hidden.remove(broker);
     }
 }
 

@@ -14,7 +14,8 @@ pub(crate) const APPLY_TOPIC_URL: &str =
 /// Answers with standard JSON, whichever version asks: what older clients read is a superset of it.
 pub(super) fn topic(state: &mut State, call: &mut Call<'_>) -> Result<(), Refusal> {
     let request: GetRoute<'_> = call.header()?;
-    let Some(mut route) = state.routes.route(&request.topic) else {
+    let truth = state.routes.route(&request.topic);
+    let Some(mut route) = state.views.of(&request.topic, truth) else {
         let remark = format!(
             "No topic route info in name server for the topic: {}{APPLY_TOPIC_URL}",
             request.topic

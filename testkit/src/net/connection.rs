@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::net::call::Call;
 use crate::net::deferred::Work;
+use crate::net::gate::Gate;
 use crate::net::outgoing::Outgoing;
 use crate::net::peer::{MAX_WAITING, Peer};
 use crate::net::{Incoming, Serve};
@@ -65,6 +66,7 @@ pub(crate) async fn run<S: Stream>(
     stream: S,
     peer: Arc<Peer>,
     service: Arc<dyn Serve>,
+    gate: Arc<Gate>,
     ending: Ending,
 ) {
     let (reader, writer) = tokio::io::split(stream);
@@ -76,6 +78,7 @@ pub(crate) async fn run<S: Stream>(
         out: Outgoing::default(),
         peer,
         service,
+        gate,
     };
     let end = tokio::select! {
         biased;
@@ -102,11 +105,25 @@ struct Connection<S> {
     out: Outgoing,
     peer: Arc<Peer>,
     service: Arc<dyn Serve>,
+    gate: Arc<Gate>,
 }
 
 impl<S: Stream> Connection<S> {
     async fn serve(&mut self, stopped: &CancellationToken) -> io::Result<()> {
+        // Whether something was read that was not looked at.
+        let mut fresh = false;
         loop {
+            if self.gate.is_closed() {
+                tokio::select! {
+                    biased;
+                    () = self.peer.closing() => return Ok(()),
+                    () = stopped.cancelled() => return self.finish().await,
+                    () = self.gate.pass() => {}
+                }
+            }
+            if std::mem::take(&mut fresh) && self.take_requests()? == Goes::Ended {
+                return Ok(());
+            }
             self.peer.take_pushed(&mut self.out);
             let waiting = self.out.len();
             if waiting > MAX_WAITING {
@@ -122,6 +139,9 @@ impl<S: Stream> Connection<S> {
                 written = write(&mut self.out, &mut self.writer), if waiting > 0 => written?,
                 () = self.peer.pushed() => {}
                 () = self.peer.deferred.due(), if self.peer.deferred.any() => {
+                    if self.gate.is_closed() {
+                        continue;
+                    }
                     let peer = Arc::clone(&self.peer);
                     // It may take as long as a fault wants it to.
                     tokio::select! {
@@ -134,9 +154,10 @@ impl<S: Stream> Connection<S> {
                     }
                 }
                 read = self.reader.read_buf(&mut self.input), if waiting < PAUSE_READING => {
-                    if read? == 0 || self.take_requests()? == Goes::Ended {
+                    if read? == 0 {
                         return Ok(());
                     }
+                    fresh = true;
                 }
             }
         }

@@ -6,6 +6,7 @@
 pub(crate) mod call;
 mod connection;
 pub(crate) mod deferred;
+pub(crate) mod gate;
 pub(crate) mod link;
 pub(crate) mod network;
 pub(crate) mod outgoing;

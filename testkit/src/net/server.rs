@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::net::Serve;
 use crate::net::connection::{self, Ending, Stream};
+use crate::net::gate::Gate;
 use crate::net::network::Network;
 use crate::net::peer::Peer;
 use crate::tap::Tap;
@@ -60,6 +61,7 @@ pub(crate) struct Server {
     bound: Bound,
     service: Arc<dyn Serve>,
     tap: Arc<Tap>,
+    gate: Arc<Gate>,
     max_connections: usize,
     runtime: Handle,
     next_peer: AtomicU64,
@@ -85,12 +87,14 @@ impl Server {
         bound: Bound,
         service: Arc<dyn Serve>,
         tap: Arc<Tap>,
+        gate: Arc<Gate>,
         max_connections: usize,
     ) -> Arc<Self> {
         let server = Arc::new(Self {
             bound,
             service,
             tap,
+            gate,
             max_connections,
             runtime: Handle::current(),
             next_peer: AtomicU64::new(0),
@@ -102,6 +106,19 @@ impl Server {
 
     pub(crate) const fn addr(&self) -> SocketAddr {
         self.bound.addr
+    }
+
+    /// What its connections stop at while it is closed.
+    pub(crate) const fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
+    /// How many connections are open.
+    pub(crate) fn connections(&self) -> usize {
+        let listener = usize::from(matches!(self.bound.network, Network::Tcp));
+        let running = self.running.lock();
+        let tasks = running.as_ref().map_or(0, |running| running.tasks.len());
+        tasks.saturating_sub(listener)
     }
 
     pub(crate) fn is_running(&self) -> bool {
@@ -180,7 +197,8 @@ impl Server {
             Arc::clone(&self.tap),
         ));
         let service = Arc::clone(&self.service);
-        let serving = connection::run(stream, peer, service, running.ending.clone());
+        let ending = running.ending.clone();
+        let serving = connection::run(stream, peer, service, Arc::clone(&self.gate), ending);
         running.tasks.spawn_on(serving, &self.runtime);
         true
     }

@@ -8,15 +8,12 @@ use crate::net::call::{Call, Refusal};
 
 pub(super) fn handle(broker: &mut Broker, call: &mut Call<'_>) -> Result<(), Refusal> {
     let request: GetConsumerList<'_> = call.header()?;
-    let Some(group) = broker.groups.consumer(&request.consumer_group) else {
+    let members = broker.groups.consumer_ids(&request.consumer_group);
+    if members.is_empty() {
         let remark = format!("no consumer for this group, {}", request.consumer_group);
         return Err(Refusal::new(ResponseCode::SYSTEM_ERROR, remark));
-    };
+    }
     call.answer_json(&ConsumerListBody {
-        consumer_id_list: group
-            .members
-            .values()
-            .map(|member| member.client_id.clone())
-            .collect(),
+        consumer_id_list: members,
     })
 }

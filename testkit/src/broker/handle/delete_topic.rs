@@ -9,9 +9,7 @@ use crate::net::call::{Call, Refusal};
 pub(super) fn handle(broker: &mut Broker, call: &mut Call<'_>) -> Result<(), Refusal> {
     let request: DeleteTopicInBroker<'_> = call.header()?;
     check_not_system(&request.topic)?;
-    broker.topics.delete(&request.topic, broker.now);
-    broker.offsets.delete_topic(&request.topic);
-    broker.store.delete_topic(&request.topic);
+    broker.delete_topic(&request.topic);
     call.done();
     Ok(())
 }

@@ -48,6 +48,10 @@ pub(super) fn handle(broker: &mut Broker, call: &mut Call<'_>) -> Result<(), Ref
             let queue_id = broker.choose_queue(config.retry_queue_nums);
             returned(&message, retry_topic, queue_id, level)
         };
+        // Who sends a message back is told only by name what is wrong with the disk.
+        if let Some((_, status)) = broker.disk.refusal() {
+            return Err(Refusal::failed(status));
+        }
         broker.take_in(arrival)?;
     }
     call.done();
