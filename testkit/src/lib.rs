@@ -127,6 +127,7 @@ mod node;
 mod options;
 #[doc(hidden)]
 pub mod program;
+mod relay;
 mod tap;
 mod verbs;
 
@@ -138,5 +139,6 @@ pub use journal::{Delivered, Entry, EntryKind, Journal, NotSeen, SentBack, Store
 pub use net::call::AnswerFormat;
 pub use node::{BrokerHandle, NameServerHandle};
 pub use options::{BrokerBuilder, Listen};
+pub use relay::{Relay, RelayNode};
 pub use rocketmq_sdk::protocol::code::{RequestCode, ResponseCode};
 pub use verbs::{Access, GroupHandle, RouteHandle, Storm, TopicHandle};

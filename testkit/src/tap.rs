@@ -208,14 +208,18 @@ impl Trail {
         let oneway = self.request.head.is_oneway();
         let tap = &self.peer.tap;
         tap.write(|| {
-            let about = RequestCode(self.request.head.code);
             let mut entry = tap.entry(EntryKind::Answer, &self.peer.origin);
             entry.request = Some(Arc::clone(&self.request));
-            entry.answer = Some(Arc::new(Seen::sent(head, frame, body, about)));
+            entry.answer = Some(Arc::new(Seen::sent(head, frame, body, self.about())));
             entry.sent = !oneway && self.rule.as_ref().is_none_or(|it| it.fault.delivers());
             entry.fault = self.rule.as_ref().map(|it| it.rule.to_string().into());
             entry
         });
+    }
+
+    /// The code of the request.
+    pub(crate) fn about(&self) -> RequestCode {
+        RequestCode(self.request.head.code)
     }
 
     /// What is to happen to the answer, if anything is.
@@ -241,6 +245,7 @@ impl FrameRule {
             Fate::Cut(bytes) => peer.do_later(Duration::ZERO, Work::Cut(bytes)),
             Fate::Nothing => {}
             Fate::Disconnect => peer.close(),
+            Fate::HalfClose => peer.do_later(Duration::ZERO, Work::HalfClose),
         }
     }
 }

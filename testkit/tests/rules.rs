@@ -405,6 +405,31 @@ async fn a_connection_ends_in_the_middle_of_an_answer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_says_nothing_more_and_stays() {
+    let (cluster, mut client) = cluster().await;
+    let rule = cluster.faults().on_sends().answer().half_close();
+    client.send(&message("t", 0, ""), b"m").await;
+    assert!(client.rest().await.is_empty());
+    // What is asked now is read, and not served.
+    client.send(&message("t", 0, ""), b"m").await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(cluster.broker("broker-a").connections(), 1);
+    assert_eq!(rule.matched(), 1);
+    drop(client);
+    assert_eq!(stored(&mut Client::broker(&cluster).await).await, 1);
+    assert_eq!(cluster.broker("broker-a").connections(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_bytes_come_instead_of_an_answer() {
+    let (cluster, mut client) = cluster().await;
+    let on = cluster.faults().on_sends().answer();
+    on.edit_frame(|frame| *frame = b"\0\0\0\x01".to_vec());
+    client.send(&message("t", 0, ""), b"m").await;
+    assert!(client.breaks().await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_comes_twice() {
     let (cluster, mut client) = cluster().await;
     cluster.faults().on_sends().answer().duplicate();

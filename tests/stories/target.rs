@@ -73,6 +73,20 @@ impl Target {
         }
     }
 
+    /// A cluster in memory with these topics, for a story with tokio's time paused. None on a real broker, whose time cannot be
+    /// paused: the story is skipped then, for this reason.
+    pub async fn paused(reason: &str, topics: &[(&str, i32)]) -> Option<Cluster> {
+        if env::var("ROCKETMQ_TEST_NAMESRV").is_ok() {
+            skipped(reason);
+            return None;
+        }
+        let cluster = Cluster::builder().in_memory();
+        let cluster = topics.iter().fold(cluster, |cluster, (name, queues)| {
+            cluster.topic(*name, *queues)
+        });
+        Some(cluster.start().await.expect("start a cluster"))
+    }
+
     async fn testkit() -> Self {
         Self::of_cluster(Cluster::builder()).await
     }
@@ -149,7 +163,7 @@ impl Target {
 
     /// Says why this target cannot do a story, which then returns. The table of results is made of these lines.
     pub fn skip(&self, reason: &str) {
-        println!("skipped: {reason}");
+        skipped(reason);
     }
 
     /// A name that no other story has.
@@ -280,6 +294,10 @@ impl Target {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
+}
+
+fn skipped(reason: &str) {
+    println!("skipped: {reason}");
 }
 
 impl OwnApache {

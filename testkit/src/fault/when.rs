@@ -224,6 +224,11 @@ impl OnFrame {
         self.then(FrameFault::Disconnect)
     }
 
+    /// Nothing more goes out on the connection from here on, its end included; what the peer still says is read and not served.
+    pub fn half_close(self) -> Rule {
+        self.then(FrameFault::HalfClose)
+    }
+
     /// The connection ends after so many bytes of it.
     pub fn cut(self, after: usize) -> Rule {
         self.then(FrameFault::Cut(after))
@@ -269,6 +274,11 @@ impl OnFrame {
     /// A closure changes its body.
     pub fn edit_body(self, edit: impl Fn(&mut Vec<u8>) + Send + Sync + 'static) -> Rule {
         self.then(FrameFault::Body(Arc::new(edit)))
+    }
+
+    /// A closure changes the bytes of its frame, length word included, or puts others in their place. They go out as they are.
+    pub fn edit_frame(self, edit: impl Fn(&mut Vec<u8>) + Send + Sync + 'static) -> Rule {
+        self.then(FrameFault::Frame(Arc::new(edit)))
     }
 
     /// Nothing happens, but the rule counts; and later rules do not see it.

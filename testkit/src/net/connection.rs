@@ -226,12 +226,19 @@ impl<S: Stream> Connection<S> {
                     self.writer.shutdown().await?;
                     return Ok(Goes::Ended);
                 }
+                Work::HalfClose => {
+                    self.write_all_out().await?;
+                    self.writer.shutdown().await?;
+                    tokio::io::copy(&mut self.reader, &mut tokio::io::sink()).await?;
+                    return Ok(Goes::Ended);
+                }
             }
         }
         Ok(Goes::On)
     }
 
     async fn write_all_out(&mut self) -> io::Result<()> {
+        self.peer.take_pushed(&mut self.out);
         while !self.out.is_empty() {
             self.out.write_some(&mut self.writer).await?;
         }
@@ -240,7 +247,6 @@ impl<S: Stream> Connection<S> {
 
     /// Writes what waits, then ends the stream.
     async fn finish(&mut self) -> io::Result<()> {
-        self.peer.take_pushed(&mut self.out);
         let rest = async {
             self.write_all_out().await?;
             self.writer.shutdown().await

@@ -22,6 +22,8 @@ pub(crate) enum Work {
     Trickle(Bytes, u32),
     /// Write these bytes, then end the connection.
     Cut(Bytes),
+    /// Write nothing more, and read until the peer ends the connection.
+    HalfClose,
 }
 
 /// A connection's work, by when it is due; that of one time in the order in which it was added.

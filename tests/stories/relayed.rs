@@ -1,0 +1,97 @@
+//! Faults of the network before any broker, a real one too: the clients come through stand-ins.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use rocketmq_sdk::{DefaultProducer, ErrorKind, Message};
+use rocketmq_testkit::{Entry, EntryKind, Relay, RelayNode};
+
+use crate::target::{Target, stored};
+
+/// A topic of one queue, the stand-in of its broker, and a producer that comes through it.
+async fn relayed(target: &Target, base: &str) -> (Relay, RelayNode, String, DefaultProducer) {
+    let topic = target.topic(base, 1).await;
+    let relay = Relay::start(target.name_server()).await.unwrap();
+    let producer = DefaultProducer::builder(target.name(base))
+        .name_server(relay.name_server_addr())
+        .start()
+        .await
+        .unwrap();
+    producer.send(Message::new(&*topic, "first")).await.unwrap();
+    let broker = relay.broker("broker-a");
+    (relay, broker, topic, producer)
+}
+
+#[tokio::test]
+async fn f03_a_connection_that_says_nothing_any_more_is_given_up_for_a_new_one() {
+    let target = Target::shared().await;
+    let (relay, broker, topic, producer) = relayed(&target, "silent").await;
+    let connected = |entry: &Entry| {
+        (entry.node() == "broker-a" && entry.kind() == EntryKind::Connected)
+            .then(|| entry.connection())
+    };
+    let old = relay.journal().entries().iter().filter_map(connected).max();
+    let old = old.expect("a connection");
+    let rule = broker.faults().on_any();
+    rule.when(move |entry| entry.connection() <= old).drop();
+    let mut failed = 0;
+    let start = tokio::time::Instant::now();
+    loop {
+        let sent = producer.send(Message::new(&*topic, "m"));
+        match sent.timeout(Duration::from_millis(500)).await {
+            Ok(_) => break,
+            Err(error) => {
+                assert!(
+                    matches!(error.kind(), ErrorKind::Timeout | ErrorKind::ConnectionLost),
+                    "{error}"
+                );
+                failed += 1;
+                assert!(failed < 100, "{error}");
+            }
+        }
+    }
+    println!("{failed} sends failed in {:?}", start.elapsed());
+    let new = relay.journal().entries().iter().filter_map(connected).max();
+    assert!(new > Some(old) && failed > 0);
+    producer.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn f05_l15_an_answer_that_never_comes_ends_its_own_call_only() {
+    let target = Target::shared().await;
+    let (_relay, broker, topic, producer) = relayed(&target, "lost").await;
+    let rule = broker.faults().on_sends().nth(50).answer().drop();
+    let sends = (0..200).map(|at| {
+        let sent = producer.send(Message::new(&*topic, format!("m{at}")));
+        sent.timeout(Duration::from_secs(2))
+    });
+    let results = join_all(sends).await;
+    let errors: Vec<_> = results.into_iter().filter_map(Result::err).collect();
+    assert_eq!(rule.hits(), 1);
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert_eq!(errors[0].kind(), ErrorKind::Timeout, "{}", errors[0]);
+    producer.shutdown().await.unwrap();
+    // It was stored, as its error says that it may be.
+    crate::target::wait_until_stored(&target, &topic, 1, 201).await;
+}
+
+#[tokio::test]
+async fn f15_an_answer_that_is_cut_anywhere_is_asked_for_again() {
+    let target = Target::shared().await;
+    let (_relay, broker, topic, producer) = relayed(&target, "cut").await;
+    let mut sent = 1;
+    // Each costs the pause before the next connection.
+    for cut in [0, 3, 60, 150] {
+        let rule = broker.faults().on_sends().times(1).answer().cut(cut);
+        producer
+            .send(Message::new(&*topic, format!("m{cut}")))
+            .await
+            .unwrap();
+        assert_eq!(rule.hits(), 1);
+        rule.remove();
+        sent += 1;
+    }
+    producer.shutdown().await.unwrap();
+    let stored = stored(&target, &topic, 1).await;
+    assert!((sent..=2 * sent).contains(&stored), "{stored} of {sent}");
+}
