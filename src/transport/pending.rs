@@ -20,11 +20,19 @@ pub(super) struct Pending {
     /// No entry is due before this.
     due: Option<Instant>,
     poison: Option<Cause>,
-    /// Calls in a row that timed out since the peer was last heard of, and when the first of them did.
-    silent: u32,
-    silent_since: Option<Instant>,
+    /// The calls since anything at all came from the peer.
+    silent: Unanswered,
+    /// The calls since a whole frame came from it.
+    stuck: Unanswered,
     /// Answers that nobody waited for any more.
     late: u64,
+}
+
+/// Calls in a row that timed out, and when the first of them did.
+#[derive(Debug, Default)]
+struct Unanswered {
+    calls: u32,
+    since: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -132,10 +140,12 @@ impl Pending {
         }
     }
 
-    /// Notes that bytes came from the peer.
-    pub(super) fn heard(&mut self) {
-        self.silent = 0;
-        self.silent_since = None;
+    /// Notes that bytes came from the peer, and so many frames ended with them.
+    pub(super) fn heard(&mut self, frames: usize) {
+        self.silent = Unanswered::default();
+        if frames > 0 {
+            self.stuck = Unanswered::default();
+        }
     }
 
     /// Ends every call whose deadline has come, and wakes those that wanted to be woken by now.
@@ -150,8 +160,8 @@ impl Pending {
             };
             if entry.deadline <= now {
                 if entry.position < written {
-                    self.silent += 1;
-                    self.silent_since.get_or_insert(now);
+                    self.silent.add(now);
+                    self.stuck.add(now);
                 }
                 // A request that is not written yet still will be.
                 entry.finish(Err(CallError::TimedOut(Delivery::Unknown)), wakers);
@@ -190,9 +200,14 @@ impl Pending {
         self.due
     }
 
-    /// When the first of `calls` or more in a row timed out, if so many did.
+    /// When the first of `calls` or more in a row timed out while nothing came from the peer, if so many did.
     pub(super) fn silent_since(&self, calls: u32) -> Option<Instant> {
-        self.silent_since.filter(|_| self.silent >= calls)
+        self.silent.since(calls)
+    }
+
+    /// The same while no whole frame came.
+    pub(super) fn stuck_since(&self, calls: u32) -> Option<Instant> {
+        self.stuck.since(calls)
     }
 
     #[cfg(test)]
@@ -203,6 +218,17 @@ impl Pending {
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+}
+
+impl Unanswered {
+    fn add(&mut self, now: Instant) {
+        self.calls += 1;
+        self.since.get_or_insert(now);
+    }
+
+    fn since(&self, calls: u32) -> Option<Instant> {
+        self.since.filter(|_| self.calls >= calls)
     }
 }
 

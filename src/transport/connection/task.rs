@@ -36,6 +36,10 @@ const TURN: u32 = 32;
 const SILENT_CALLS: u32 = 3;
 const SILENT_FOR: Duration = Duration::from_secs(1);
 
+/// It is given up, too, if bytes came but no frame ended for this long: the length of a frame was wrong, and what comes is taken for its
+/// rest. Longer, because a large answer over a slow network looks the same.
+const STUCK_FOR: Duration = Duration::from_secs(30);
+
 /// A peer that takes no byte for this long while some wait for it is given up.
 const STALLED_FOR: Duration = Duration::from_secs(30);
 
@@ -103,7 +107,8 @@ async fn read(
             _ => step,
         };
         let malformed = split_frames(&mut buffer, &mut answers, &mut requests).err();
-        shared.settle(&mut answers, &mut wakers);
+        let frames = answers.len() + requests.len();
+        shared.settle(frames, &mut answers, &mut wakers);
         wakers.drain(..).for_each(Waker::wake);
         requests
             .drain(..)
@@ -220,11 +225,12 @@ async fn watch(shared: &Shared) -> Cause {
 }
 
 impl Shared {
-    fn settle(&self, answers: &mut Vec<Command>, wakers: &mut Vec<Waker>) {
+    /// Hands answers to their calls. They are among so many frames that have come, which may be none.
+    fn settle(&self, frames: usize, answers: &mut Vec<Command>, wakers: &mut Vec<Waker>) {
         let now = Instant::now();
         let mut state = self.state.lock();
         state.active = now;
-        state.pending.heard();
+        state.pending.heard(frames);
         for answer in answers.drain(..) {
             state.pending.answer(answer, wakers);
         }
@@ -244,8 +250,11 @@ impl Shared {
         let state = &mut *self.state.lock();
         let written = state.outbox.written();
         state.pending.expire(now, written, wakers);
-        let give_up_at = state.pending.silent_since(SILENT_CALLS);
-        let give_up_at = give_up_at.map(|since| since + SILENT_FOR);
+        let silent = state.pending.silent_since(SILENT_CALLS);
+        let stuck = state.pending.stuck_since(SILENT_CALLS);
+        let give_up_at = [(silent, SILENT_FOR), (stuck, STUCK_FOR)];
+        let give_up_at = give_up_at.map(|(since, limit)| since.map(|since| since + limit));
+        let give_up_at = give_up_at.into_iter().flatten().min();
         if give_up_at.is_some_and(|at| at <= now) {
             return Err(Cause::Silent);
         }

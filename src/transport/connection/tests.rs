@@ -239,6 +239,44 @@ async fn a_silent_peer_is_given_up_after_three_calls() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn f17_a_peer_whose_frame_never_ends_is_given_up() {
+    let mut rig = rig();
+    let patient = call(&rig.connection, 120 * SECOND);
+    rig.peer.receive().await;
+    rig.peer.stream.write_all(&[0, 0x80, 0, 0]).await.unwrap();
+    let began = Instant::now();
+    // It answers every other call, and all answers are taken for the rest of the frame.
+    while !rig.connection.is_closed() {
+        let hasty = call(&rig.connection, 3 * SECOND);
+        let opaque = rig.peer.receive().await.head.opaque;
+        rig.peer.answer(opaque).await;
+        assert!(hasty.await.is_err());
+    }
+    assert!((30 * SECOND..40 * SECOND).contains(&began.elapsed()));
+    let lost = patient.await;
+    assert!(matches!(lost, Err(CallError::Lost(Cause::Silent, _))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_answer_that_comes_slowly_is_waited_for() {
+    let mut rig = rig();
+    let patient = call(&rig.connection, 60 * SECOND);
+    let opaque = rig.peer.receive().await.head.opaque;
+    let mut frame = BytesMut::new();
+    let head = Head::response(ResponseCode::SUCCESS, opaque);
+    frame::encode_head(&mut frame, Serialization::Json, &head, None, &NoFields, 28).unwrap();
+    frame.extend_from_slice(&[0; 28]);
+    let (now, rest) = frame.split_at(frame.len() - 28);
+    rig.peer.stream.write_all(now).await.unwrap();
+    for byte in rest {
+        let hasty = call(&rig.connection, SECOND);
+        assert!(matches!(hasty.await, Err(CallError::TimedOut(_))));
+        rig.peer.stream.write_all(&[*byte]).await.unwrap();
+    }
+    assert_eq!(patient.await.unwrap().body.len(), 28);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hiccup_of_a_peer_that_was_asked_nothing_for_long_is_no_silence() {
     let mut rig = rig();
     tokio::time::sleep(60 * SECOND).await;

@@ -177,7 +177,7 @@ fn poison_ends_everyone_and_lets_nobody_in() {
 }
 
 #[test]
-fn opaques_wrap_and_pass_over_those_that_wait() {
+fn f12_l26_opaques_wrap_and_pass_over_those_that_wait() {
     let mut rig = Rig::new();
     let waiting = rig.enter(10);
     rig.pending.next_opaque = i32::MAX;
