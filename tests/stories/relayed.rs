@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use rocketmq_sdk::{DefaultProducer, ErrorKind, Message};
+use rocketmq_sdk::{
+    ConsumeFromWhere, ConsumeStatus, DefaultProducer, ErrorKind, Message, PushConsumer,
+};
 use rocketmq_testkit::{Entry, EntryKind, Relay, RelayNode};
 
-use crate::target::{Target, stored};
+use crate::received::{Received, numbered, wait_until};
+use crate::target::{Target, stored, wait_until_stored};
 
 /// A topic of one queue, the stand-in of its broker, and a producer that comes through it.
 async fn relayed(target: &Target, base: &str) -> (Relay, RelayNode, String, DefaultProducer) {
@@ -72,7 +75,7 @@ async fn f05_l15_an_answer_that_never_comes_ends_its_own_call_only() {
     assert_eq!(errors[0].kind(), ErrorKind::Timeout, "{}", errors[0]);
     producer.shutdown().await.unwrap();
     // It was stored, as its error says that it may be.
-    crate::target::wait_until_stored(&target, &topic, 1, 201).await;
+    wait_until_stored(&target, &topic, 1, 201).await;
 }
 
 #[tokio::test]
@@ -94,4 +97,47 @@ async fn f15_an_answer_that_is_cut_anywhere_is_asked_for_again() {
     producer.shutdown().await.unwrap();
     let stored = stored(&target, &topic, 1).await;
     assert!((sent..=2 * sent).contains(&stored), "{stored} of {sent}");
+}
+
+#[tokio::test]
+async fn f15_connections_that_are_reset_again_and_again_lose_no_message() {
+    const MESSAGES: usize = 300;
+    let target = Target::shared().await;
+    let (relay, broker, topic, producer) = relayed(&target, "reset").await;
+    let received = Received::default();
+    let consumer = PushConsumer::builder(target.name("reset"))
+        .name_server(relay.name_server_addr())
+        .subscribe(&*topic, "*")
+        .consume_from(ConsumeFromWhere::FirstOffset)
+        .listener_with(received.clone(), |received, messages| async move {
+            received.add(messages);
+            ConsumeStatus::CONSUME_SUCCESS
+        });
+    let consumer = consumer.start().await.unwrap();
+    let sending = async {
+        for at in 0..MESSAGES {
+            let body = format!("m{at}");
+            // What fails may have been stored; it is sent until it was.
+            while producer
+                .send(Message::new(&*topic, body.clone()))
+                .await
+                .is_err()
+            {}
+        }
+    };
+    let cutting = async {
+        for cut in 1..=3 {
+            let some = || received.count() >= cut * MESSAGES / 4;
+            wait_until(&target, "some came", some).await;
+            broker.cut().await.unwrap();
+        }
+    };
+    tokio::join!(sending, cutting);
+    received
+        .wait(&target, "all came", |received| {
+            received.bodies().is_superset(&numbered("m", MESSAGES))
+        })
+        .await;
+    consumer.shutdown().await.unwrap();
+    producer.shutdown().await.unwrap();
 }

@@ -229,7 +229,7 @@ impl OnFrame {
         self.then(FrameFault::HalfClose)
     }
 
-    /// The connection ends after so many bytes of it.
+    /// The connection ends after so many bytes of it. Answers that are ready together with it still go out before.
     pub fn cut(self, after: usize) -> Rule {
         self.then(FrameFault::Cut(after))
     }
