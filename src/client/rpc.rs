@@ -413,10 +413,18 @@ impl Rpc {
         deadline: Instant,
         request: impl Fn(&Connection) -> Result<T, CallError>,
     ) -> Result<T, CallError> {
+        let mut lost = None;
         loop {
             let connection = match self.pool.ready(addr) {
                 Some(connection) if !connection.is_closed() => connection,
-                _ => self.pool.connect(addr, deadline).await?,
+                _ => {
+                    let connected = self.pool.connect(addr, deadline).await;
+                    connected.map_err(|error| match error {
+                        // Why the last one ended says more than that there was no time for another.
+                        CallError::TimedOut(_) => lost.take().unwrap_or(error),
+                        _ => error,
+                    })?
+                }
             };
             match request(&connection) {
                 Err(CallError::Full) => {
@@ -424,7 +432,10 @@ impl Rpc {
                     room.map_err(|_| CallError::Full)?;
                 }
                 // It ended between the look and the call.
-                Err(CallError::Lost(..)) if Instant::now() < deadline && connection.is_closed() => {
+                Err(error @ CallError::Lost(..))
+                    if Instant::now() < deadline && connection.is_closed() =>
+                {
+                    lost = Some(error);
                 }
                 outcome => return outcome,
             }

@@ -79,6 +79,8 @@
 //! # }
 //! ```
 //!
+//! All rules hold before another cluster too, Apache RocketMQ for one: a [`Relay`] stands in for its servers.
+//!
 //! # What happened
 //!
 //! A cluster keeps a [`Journal`] of every request and answer, callback and connection, on all of its nodes, with what they were

@@ -8,9 +8,10 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rocketmq_sdk::{DefaultProducer, ErrorKind, Result, SendResult};
 use rocketmq_testkit::Cluster;
+use tokio::time::Instant;
 
 use crate::segments::ByteByByte;
-use crate::world::{SECOND, World, queue_a, send, together};
+use crate::world::{SECOND, World, queue_a, queue_b, send, together};
 
 async fn send_at_once(producer: &DefaultProducer, count: usize) -> Vec<Result<SendResult>> {
     join_all((0..count).map(|at| send(producer, queue_a(), format!("m{at}")))).await
@@ -155,5 +156,24 @@ fn f16_bytes_one_by_one_and_200_frames_at_once_are_the_same_history() {
         };
         let (gulped, ()) = tokio::join!(history(&world), released);
         assert_eq!(gulped, plain);
+    });
+}
+
+#[test]
+fn f04_an_answer_that_trickles_ends_with_its_deadline_and_its_connection_in_time() {
+    together(async {
+        let world = World::new().await;
+        let producer = world.producer().await;
+        send(&producer, queue_a(), "before").await.unwrap();
+        world.faults().on_sends().times(1).answer().trickle(1);
+        let start = Instant::now();
+        let error = send(&producer, queue_a(), "slow").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+        assert_eq!(start.elapsed(), 3 * SECOND);
+        send(&producer, queue_b(), "elsewhere").await.unwrap();
+        // Nothing else comes on its connection, but bytes do.
+        while send(&producer, queue_a(), "behind").await.is_err() {}
+        assert!(start.elapsed() < 40 * SECOND);
+        producer.shutdown().await.unwrap();
     });
 }

@@ -39,22 +39,25 @@ fn exchanged(body: &mut Vec<u8>, bomb: &Bytes, flag: SysFlag) -> bool {
 fn f40_a_message_that_inflates_past_the_limit_is_given_back_and_the_next_ones_come() {
     alone(async {
         let world = World::with_short_journal().await;
-        let (zlib, nested) = {
-            let zeros = vec![0; 64 * MIB];
-            let zlib = compress(Codec::Zlib, 1, &zeros).unwrap();
-            let nested = compress(Codec::Zlib, 9, &zlib).unwrap();
-            (zlib, nested)
-        };
-        println!("{} and {} bytes", zlib.len(), nested.len());
+        let zeros = vec![0; 64 * MIB];
+        let zlib = compress(Codec::Zlib, 1, &zeros).unwrap();
+        let mut bombs = Vec::new();
+        for codec in [Codec::Zlib, Codec::Lz4, Codec::Zstd] {
+            // Without its feature a codec is refused as such.
+            let bomb = compress(codec, 1, &zeros).unwrap_or_else(|_| zlib.clone());
+            let flag = SysFlag::COMPRESSED.with_codec(Some(codec));
+            println!("{}: {} bytes", codec.name(), bomb.len());
+            bombs.push((bomb, flag, false));
+        }
+        drop(zeros);
         let inner = SysFlag::NEED_UNWRAP.with(SysFlag::INNER_BATCH);
+        let nested = compress(Codec::Zlib, 9, &zlib).unwrap();
+        // Only one layer is taken off.
+        bombs.push((nested, SysFlag::COMPRESSED, true));
+        bombs.push((zlib, SysFlag::COMPRESSED.with(inner), false));
         let producer = world.producer().await;
         let (consumer, mut coming) = world.consumer().await;
-        for (bomb, flag, arrives) in [
-            (zlib.clone(), SysFlag::COMPRESSED, false),
-            (zlib, SysFlag::COMPRESSED.with(inner), false),
-            // Only one layer is taken off.
-            (nested, SysFlag::COMPRESSED, true),
-        ] {
+        for (bomb, flag, arrives) in bombs {
             let journal = world.cluster.journal().from_now();
             let used = Used::from_now();
             let spent = AtomicBool::new(false);

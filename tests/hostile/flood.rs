@@ -33,6 +33,9 @@ struct Impostor {
 
 #[derive(Debug, Default)]
 struct Peer {
+    /// What it says first.
+    greeting: &'static [u8],
+    connections: AtomicU64,
     /// How many requests it got rid of.
     asked: AtomicU64,
     /// Whether it reads what it is answered.
@@ -61,8 +64,12 @@ impl Environment for Impostor {
 impl Peer {
     /// Sends requests, whatever it is asked itself.
     async fn talk(self: Arc<Self>, stream: DuplexStream, codes: Vec<i32>) {
+        self.connections.fetch_add(1, Ordering::SeqCst);
         let (mut reader, mut writer) = tokio::io::split(stream);
         let asking = async {
+            if writer.write_all(self.greeting).await.is_err() {
+                return;
+            }
             for (opaque, code) in codes.iter().enumerate() {
                 let head = Head::request(RequestCode(*code), opaque as i32);
                 if writer.write_all(&request(&head)).await.is_err() {
@@ -168,5 +175,32 @@ fn f43_what_a_client_does_not_serve_is_answered_so() {
             .iter()
             .find(|answer| answer.1 != ResponseCode::REQUEST_CODE_NOT_SUPPORTED);
         assert_eq!(others, None);
+    });
+}
+
+#[test]
+fn f17_garbage_right_after_connecting_is_told_and_no_reason_to_storm() {
+    together(async {
+        let peer = Arc::new(Peer {
+            greeting: b"HTTP/1.1 400 Bad Request\r\n\r\n",
+            reads: true,
+            ..Peer::default()
+        });
+        let world = world(World::new().await, &peer, &[]);
+        let producer = world.producer().await;
+        let start = Instant::now();
+        let (mut sends, mut told) = (0, 0);
+        while start.elapsed() < 60 * SECOND {
+            let error = send(&producer, queue_a(), "m").await.unwrap_err();
+            sends += 1;
+            told += usize::from(error.to_string().contains("frame length"));
+            tokio::time::sleep(SECOND / 10).await;
+        }
+        let connections = peer.connections.load(Ordering::SeqCst);
+        println!("{sends} sends, {told} told why, {connections} connections");
+        assert_eq!(told, sends);
+        assert!(connections <= 60);
+        send(&producer, queue_b(), "m").await.unwrap();
+        producer.shutdown().await.unwrap();
     });
 }
