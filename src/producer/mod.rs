@@ -335,9 +335,15 @@ impl DefaultProducer {
         shared.in_flight.close();
         shared.room.close();
         let done = async {
-            // What waits for room has it before it counts no more here.
-            shared.in_flight.wait().await;
-            shared.room.emptied().await;
+            // What waits for room has it before it counts no more here; a transaction or a request counts here before it gives
+            // its room back.
+            loop {
+                shared.in_flight.wait().await;
+                shared.room.emptied().await;
+                if shared.in_flight.is_empty() {
+                    return;
+                }
+            }
         };
         let now = Instant::now();
         let drained = match now.checked_add(grace) {

@@ -368,6 +368,20 @@ async fn a_shutdown_waits_for_replies_and_ends_those_that_do_not_come() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_shutdown_waits_for_the_reply_to_a_request_that_is_not_acknowledged_yet() {
+    let world = World::with_brokers(&["a"]);
+    let producer = world.warm_producer().await;
+    world.broker("a", |_| Reply::StoredAfter(SECOND));
+    let asking = tokio::spawn(producer.request(Message::new("t", "?")).timeout(5 * SECOND));
+    let id = id_of(&wait_for_requests(&world, 1).await[0]);
+    let closing = tokio::spawn(async move { producer.shutdown_within(5 * SECOND).await });
+    sleep(2 * SECOND).await;
+    reply(&world, &id, "!");
+    assert_eq!(closing.await.unwrap().unwrap().unfinished(), 0);
+    assert_eq!(&asking.await.unwrap().unwrap().body()[..], b"!");
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_broker_of_the_cluster_hears_who_asks() {
     let world = World::with_brokers(&["a", "b"]);
     world.topic("t", &[("a", 2)]);

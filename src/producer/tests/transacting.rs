@@ -445,6 +445,27 @@ async fn a_shutdown_waits_for_local_transactions_and_checks_and_tells_their_stat
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_shutdown_waits_for_a_transaction_whose_half_message_is_not_stored_yet() {
+    let world = World::with_brokers(&["a"]);
+    let producer = producer(&world).await;
+    world.broker("a", |_| Reply::StoredAfter(SECOND));
+    let sending = tokio::spawn(
+        producer.send_in_transaction(Message::new("t", "m"), |_| async {
+            sleep(SECOND).await;
+            TransactionState::Commit
+        }),
+    );
+    sleep(Duration::from_millis(10)).await;
+    assert_eq!(world.sent().len(), 1);
+    let report = producer.shutdown_within(3 * SECOND).await.unwrap();
+    assert_eq!(report.unfinished(), 0);
+    let result = sending.await.unwrap().unwrap();
+    assert_eq!(result.state(), TransactionState::Commit);
+    assert!(result.end_error().is_none(), "{:?}", result.end_error());
+    assert_eq!(field(&ends(&world, 1).await[0], "commitOrRollback"), "8");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_shutdown_does_not_wait_for_is_counted_and_questions_are_no_longer_taken() {
     let world = World::with_brokers(&["a"]);
     let calls = Arc::new(Mutex::new(Vec::new()));

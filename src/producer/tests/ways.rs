@@ -13,14 +13,16 @@ use tokio::task::{JoinHandle, yield_now};
 use tokio::time::sleep;
 
 use super::requesting::reply_through;
-use super::world::{NAME_SERVER, World};
+use super::world::{Asked, NAME_SERVER, World};
 use crate::config::ClientConfig;
 use crate::error::Result;
 use crate::message::{Message, MessageQueue};
 use crate::producer::{
     DefaultProducer, DefaultProducerBuilder, SendResult, TransactionProducer, TransactionState,
 };
-use crate::protocol::message::RecallHandle;
+use crate::protocol::message::{BatchMessages, RecallHandle, properties};
+use crate::protocol::request::Request;
+use crate::protocol::request::send_batch::SendBatch;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -241,7 +243,7 @@ impl Senders {
                 sleep(SECOND / 20).await;
                 let sent = world.sent();
                 let mut ids = sent.iter().rev();
-                if let Some(id) = ids.find_map(|sent| sent.property("CORRELATION_ID")) {
+                if let Some(id) = ids.find_map(correlation_id) {
                     break id;
                 }
             };
@@ -266,4 +268,16 @@ fn done<T>(
     future: impl Future<Output = Result<T>> + Send + 'static,
 ) -> BoxFuture<'static, Result<()>> {
     future.map(|outcome| outcome.map(drop)).boxed()
+}
+
+/// The id of a request that was sent, alone or in an automatic batch.
+fn correlation_id(sent: &Asked) -> Option<String> {
+    const NAME: &str = "CORRELATION_ID";
+    if sent.code != SendBatch::CODE {
+        return sent.property(NAME);
+    }
+    BatchMessages::new(sent.body.clone()).find_map(|message| {
+        let raw = message.unwrap().properties;
+        properties::find(&raw, NAME).map(str::to_owned)
+    })
 }
