@@ -274,8 +274,8 @@ impl SendFuture {
 }
 
 impl Draft {
-    /// Sends the message where that takes no waiting.
-    fn begin(self) -> Result<State> {
+    /// Sends the message where that takes no waiting. `at_once`: it was admitted just now.
+    fn begin(self, at_once: bool) -> Result<State> {
         if let Some(batches) = &self.shared.auto_batches
             && !self.in_turn
             && AutoBatches::take(&self)
@@ -314,7 +314,10 @@ impl Draft {
         };
         let others =
             target.may_move() && Avoid::nothing().leaves_other(queues.list(), &queue.broker_name);
-        let patience = job.budget.begin(job.budget.started(), others);
+        // What was handed over may have waited since it was admitted: that is not the broker's doing.
+        let now = (!at_once).then(Instant::now);
+        let began = now.unwrap_or_else(|| job.budget.started());
+        let patience = job.budget.begin(began, others);
         let patience = (patience < job.budget.deadline()).then_some(patience);
         if let Some(patience) = patience {
             call.wake_at(patience);
@@ -323,7 +326,7 @@ impl Draft {
             call,
             queue,
             number: 1,
-            began: job.budget.started(),
+            began,
         };
         Ok(State::Sent(Sent {
             job,
@@ -391,10 +394,8 @@ impl Future for SendFuture {
 
 impl SendFuture {
     fn poll_state(&mut self, cx: &mut Context<'_>) -> Poll<Result<SendResult>> {
-        if let State::New(draft) = &self.state
-            && draft.admission.is_none()
-            && let Err(error) = self.admit()
-        {
+        let is_new = matches!(&self.state, State::New(draft) if draft.admission.is_none());
+        if is_new && let Err(error) = self.admit() {
             self.state = State::Over;
             return Poll::Ready(Err(error));
         }
@@ -403,7 +404,7 @@ impl SendFuture {
             match state {
                 State::New(_) => {
                     if let State::New(draft) = state.take() {
-                        *state = draft.begin()?;
+                        *state = draft.begin(is_new)?;
                     }
                 }
                 State::Refused(_) => {

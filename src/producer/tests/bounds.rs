@@ -8,10 +8,16 @@ use futures::future::{BoxFuture, join_all};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::world::{Reply, World};
+use super::requesting::{id_of, reply, wait_for_requests};
+use super::world::{NAME_SERVER, Reply, World};
+use crate::config::ClientConfig;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::message::Message;
-use crate::producer::{DefaultProducer, DefaultProducerBuilder, SendResult};
+use crate::producer::{
+    DefaultProducer, DefaultProducerBuilder, FaultTolerance, SendResult, TransactionProducer,
+    TransactionState,
+};
+use crate::route::Standing;
 
 const HELD: usize = 4;
 
@@ -129,6 +135,61 @@ async fn room_that_does_not_come_in_time_is_an_error_that_says_so() {
     }
     sleep(Duration::from_secs(1)).await;
     assert_eq!(world.sent().len(), before, "nothing was sent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_wait_for_room_is_no_broker_s_fault_and_brings_no_second_attempt() {
+    for way in ["submit", "transaction", "request"] {
+        let world = World::with_brokers(&["a", "b"]);
+        let builder = TransactionProducer::builder("g")
+            .config(ClientConfig::default().name_server(NAME_SERVER))
+            .environment(world.environment())
+            .check(|_| async { TransactionState::Unknown })
+            .producer(|it| it.max_in_flight(1).fault_tolerance(FaultTolerance::Latency));
+        let transactions = builder.start().await.unwrap();
+        let producer = transactions.plain();
+        for queue in producer.queues("t").await.unwrap() {
+            producer.send(message()).to(queue).await.unwrap();
+        }
+        for name in ["a", "b"] {
+            world.broker(name, |_| Reply::StoredAfter(millis(100)));
+        }
+        let before = world.sent().len();
+        let place = producer.shared.room.take(1, 1).unwrap();
+        let mut waiting = match way {
+            "submit" => {
+                let submitted = producer.submit(message());
+                async { submitted.await?.await.map(drop) }.boxed()
+            }
+            "transaction" => {
+                let execute = |_| async { TransactionState::Commit };
+                let sending = transactions.send_in_transaction(message(), execute);
+                sending.map(|outcome| outcome.map(drop)).boxed()
+            }
+            _ => {
+                let asking = producer.request(message());
+                asking.map(|outcome| outcome.map(drop)).boxed()
+            }
+        };
+        timeout(millis(1500), &mut waiting).await.unwrap_err();
+        drop(place);
+        let waiting = tokio::spawn(waiting);
+        sleep(millis(500)).await;
+        if way == "request" {
+            reply(
+                &world,
+                &id_of(&wait_for_requests(&world, before + 1).await[before]),
+                "!",
+            );
+        }
+        waiting.await.unwrap().unwrap();
+        assert_eq!(world.sent().len() - before, 1, "{way}");
+        let faults = producer.shared.faults.as_ref().unwrap();
+        for name in ["a", "b"] {
+            let standing = faults.standings(|standing| standing(name));
+            assert_eq!(standing, Standing::Available, "{way}: {name}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
