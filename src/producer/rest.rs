@@ -150,10 +150,10 @@ impl Rest {
     fn note_and_plan(&mut self, failure: Failure) -> Next {
         let verdict = failure.verdict;
         self.note(failure);
-        match &self.stored {
+        match (&self.stored, verdict) {
+            (None, _) | (_, Verdict::GiveUp) => self.course.plan(verdict),
             // A broker that has the message needs no second one.
-            Some(_) => self.course.plan(Verdict::OnlyElsewhere),
-            None => self.course.plan(verdict),
+            (Some(_), _) => self.course.plan(Verdict::OnlyElsewhere),
         }
     }
 

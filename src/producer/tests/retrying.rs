@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::world::{Reply, World};
 use crate::error::{Delivery, ErrorKind};
 use crate::message::{Message, MessageQueue};
-use crate::producer::SendFuture;
+use crate::producer::{SendFuture, SendStatus};
 use crate::protocol::code::{RequestCode, ResponseCode};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -420,4 +420,29 @@ async fn a_send_that_is_dropped_between_attempts_makes_no_more() {
     }
     sleep(10 * SECOND).await;
     assert_eq!(world.sent().len(), 3);
+}
+
+/// On two threads, since a send that never yields would hold up the test and the clock, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_stored_not_well_enough_is_the_outcome_when_the_producer_ends() {
+    let world = World::with_brokers(&["a", "b", "c"]);
+    let builder = world.builder().retry_another_broker_when_not_store_ok();
+    let producer = builder.start().await.unwrap();
+    let sent = Arc::new(AtomicUsize::new(0));
+    for name in ["a", "b", "c"] {
+        let sent = Arc::clone(&sent);
+        world.broker(name, move |_| match sent.fetch_add(1, Ordering::SeqCst) {
+            0 => Reply::Code(ResponseCode::FLUSH_DISK_TIMEOUT),
+            _ => Reply::Silence,
+        });
+    }
+    let send = producer.send(Message::new("t", "x")).timeout(20 * SECOND);
+    let sending = tokio::spawn(send);
+    while sent.load(Ordering::SeqCst) < 2 {
+        sleep(millis(1)).await;
+    }
+    producer.shutdown_within(Duration::ZERO).await.unwrap();
+    let outcome = timeout(5 * SECOND, sending).await.expect("it goes on");
+    let result = outcome.unwrap().unwrap();
+    assert_eq!(result.status(), SendStatus::FLUSH_DISK_TIMEOUT);
 }
