@@ -3,6 +3,7 @@
 //! Whatever happens, every accepted message has exactly one outcome: what is dropped without one, because the producer or the runtime
 //! ends, reports that.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,11 +11,12 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
 use tracing::error;
 
 use crate::client::Client;
@@ -26,6 +28,14 @@ use crate::producer::send::SendFuture;
 
 /// How many accepted messages are taken over at once.
 const BATCH: usize = 64;
+
+/// How many sends that were refused may wait for the task.
+pub(super) const MOST_REFUSED: usize = 16_384;
+
+thread_local! {
+    /// Whether this thread is in a callback.
+    static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
+}
 
 pub(super) type Callback = Box<dyn FnOnce(Result<SendResult>) + Send>;
 
@@ -54,19 +64,25 @@ impl Future for Receipt {
 /// Accepts messages that have room, and hands them to the task.
 pub(super) struct Driver {
     accepted: mpsc::UnboundedSender<Accepted>,
+    /// Bounds what was refused and so has no place.
+    refused: Arc<Semaphore>,
+    /// Counts the reports that are being made.
+    in_flight: TaskTracker,
     runtime: Handle,
     ended: CancellationToken,
 }
 
 impl Driver {
     /// Starts the task. It ends with `stop`, or when the producer is gone and everything accepted is done.
-    pub(super) fn start(client: &Client, stop: CancellationToken) -> Self {
+    pub(super) fn start(client: &Client, in_flight: TaskTracker, stop: CancellationToken) -> Self {
         let (accepted, queue) = mpsc::unbounded_channel();
         let ended = CancellationToken::new();
         let task = run(ended.clone().drop_guard(), queue, stop);
         client.spawn("accepted sends of a producer", task);
         Self {
             accepted,
+            refused: Arc::new(Semaphore::new(MOST_REFUSED)),
+            in_flight,
             runtime: Handle::current(),
             ended,
         }
@@ -81,20 +97,43 @@ impl Driver {
     pub(super) fn submit(&self, mut send: SendFuture) -> Receipt {
         let (reports, outcome) = oneshot::channel();
         let ticket = send.take_ticket();
-        self.accept(Accepted::new(send, ticket, Report::Receipt(reports)));
+        self.accept(self.accepted(send, ticket, Report::Receipt(reports)));
         Receipt { outcome }
     }
 
     /// Accepts a send that has begun and whose outcome only interceptors want; the ticket is what was taken from it.
     pub(super) fn see_through(&self, send: SendFuture, ticket: Option<Ticket>) {
         let (nobody, _) = oneshot::channel();
-        self.accept(Accepted::new(send, ticket, Report::Receipt(nobody)));
+        self.accept(self.accepted(send, ticket, Report::Receipt(nobody)));
     }
 
-    /// Accepts a message, or what it was refused for. In any case the callback is called, and not from here.
+    /// Accepts a message, or what it was refused for. In any case the callback is called: by the task, and from here only where too
+    /// many wait that were refused.
     pub(super) fn call_back(&self, mut send: SendFuture, callback: Callback) {
         let ticket = send.take_ticket();
-        self.accept(Accepted::new(send, ticket, Report::Callback(callback)));
+        let is_refused = send.is_refused();
+        let mut accepted = self.accepted(send, ticket, Report::Callback(callback));
+        if is_refused {
+            match Arc::clone(&self.refused).try_acquire_owned() {
+                Ok(permit) => accepted.refused = Some(permit),
+                // What a callback sends waits all the same: else one that sends again would call itself.
+                Err(_) if IN_CALLBACK.get() => {}
+                // It resolves at once.
+                Err(_) => return accepted.now_or_never().unwrap_or_default(),
+            }
+        }
+        self.accept(accepted);
+    }
+
+    fn accepted(&self, send: SendFuture, ticket: Option<Ticket>, report: Report) -> Accepted {
+        Accepted {
+            topic: send.topic(),
+            send,
+            report: Some(report),
+            ticket,
+            refused: None,
+            in_flight: self.in_flight.clone(),
+        }
     }
 
     fn accept(&self, accepted: Accepted) {
@@ -111,8 +150,10 @@ struct Accepted {
     topic: Arc<str>,
     /// Gone when it was used.
     report: Option<Report>,
-    /// Lets a shutdown wait until the outcome was reported.
-    _ticket: Option<Ticket>,
+    /// Lets a shutdown wait for the outcome.
+    ticket: Option<Ticket>,
+    refused: Option<OwnedSemaphorePermit>,
+    in_flight: TaskTracker,
 }
 
 enum Report {
@@ -121,19 +162,13 @@ enum Report {
 }
 
 impl Accepted {
-    fn new(send: SendFuture, _ticket: Option<Ticket>, report: Report) -> Self {
-        Self {
-            topic: send.topic(),
-            _ticket,
-            send,
-            report: Some(report),
-        }
-    }
-
     fn report(&mut self, outcome: Result<SendResult>) {
         match self.report.take() {
             Some(Report::Callback(callback)) => {
-                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| callback(outcome))) {
+                let outside = IN_CALLBACK.replace(true);
+                let called = catch_unwind(AssertUnwindSafe(|| callback(outcome)));
+                IN_CALLBACK.set(outside);
+                if let Err(panic) = called {
                     error!(topic = %self.topic, panic = panic_text(&*panic), "a send callback panicked");
                 }
             }
@@ -150,6 +185,10 @@ impl Future for Accepted {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
         let outcome = ready!(Pin::new(&mut this.send).poll(cx));
+        // Its place is free for what the callback sends; a shutdown waits for the report all the same.
+        let _in_flight = this.in_flight.token();
+        drop(this.ticket.take());
+        drop(this.refused.take());
         this.report(outcome);
         Poll::Ready(())
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
 use crate::client::Carries;
@@ -167,10 +168,19 @@ impl Job {
         let packing = self.shared.settings.packing;
         let body = self.message.body().clone();
         if let Some(codec) = packing.codec_for(body.len()) {
-            let packed = tokio::task::spawn_blocking(move || packing.pack(codec, &body));
+            let permits = Arc::clone(&self.shared.compressing);
+            let packed = async {
+                let permit = permits.acquire_owned().await.ok()?;
+                let packed = spawn_blocking(move || {
+                    // Held to the end of the work, also when nobody waits for it any more.
+                    let _permit = permit;
+                    packing.pack(codec, &body)
+                });
+                packed.await.ok().flatten()
+            };
             // Without a thread in time it goes as it is.
             let packed = timeout_at(self.budget.deadline(), packed).await;
-            self.take_packed(codec, packed.ok().and_then(Result::ok).flatten());
+            self.take_packed(codec, packed.ok().flatten());
         }
     }
 

@@ -36,11 +36,14 @@ mod verdict;
 
 use std::fmt;
 use std::future::Future;
+use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -152,6 +155,8 @@ struct Shared {
     room: Arc<Room>,
     /// Counts what else a shutdown waits for: sends without room, and what is no send. Closed by it.
     in_flight: TaskTracker,
+    /// One permit for each processor: more large bodies at a time are not compressed faster, and leave no thread to others.
+    compressing: Arc<Semaphore>,
     /// Ends what a shutdown does not wait for any more.
     stop: CancellationToken,
     driver: Driver,
@@ -185,7 +190,7 @@ impl DefaultProducer {
         let room = Room::new(settings.max_in_flight, settings.max_in_flight_bytes);
         info!(group = %settings.group, client = %client.id(), "producer started");
         let shared = Arc::new(Shared {
-            driver: Driver::start(&client, stop.clone()),
+            driver: Driver::start(&client, in_flight.clone(), stop.clone()),
             auto_batches: settings
                 .auto_batch
                 .then(|| AutoBatches::start(&client, stop.clone())),
@@ -197,6 +202,9 @@ impl DefaultProducer {
             registration: Arc::new(registration),
             room,
             in_flight,
+            compressing: Arc::new(Semaphore::new(
+                available_parallelism().map_or(1, NonZero::get),
+            )),
             stop,
             runtime: Handle::current(),
             ended: AtomicBool::new(false),

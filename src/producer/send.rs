@@ -43,8 +43,10 @@ mod oneway;
 /// [`NoRoute`](crate::ErrorKind::NoRoute), [`NameServer`](crate::ErrorKind::NameServer): nobody knows where to send it.
 /// [`Connect`](crate::ErrorKind::Connect), [`ConnectionLost`](crate::ErrorKind::ConnectionLost), [`Timeout`](crate::ErrorKind::Timeout),
 /// [`Broker`](crate::ErrorKind::Broker): all attempts failed; the error is that of the last one.
-/// [`Application`](crate::ErrorKind::Application): the queue selector panicked or chose a queue that is not there.
-/// [`Closed`](crate::ErrorKind::Closed): the producer has been shut down.
+/// [`Overloaded`](crate::ErrorKind::Overloaded): the producer had as much in flight as it may, and no room came in time; nothing was
+/// sent. [`Application`](crate::ErrorKind::Application): an interceptor is against the send, or it or the queue selector panicked, or the
+/// selector chose a queue that is not there. [`Protocol`](crate::ErrorKind::Protocol): the broker stored the message, and its answer
+/// cannot be read. [`Closed`](crate::ErrorKind::Closed): the producer has been shut down.
 /// [`Error::delivery`] says whether the message may have been stored all the same.
 ///
 /// # Cancel safety
@@ -162,7 +164,8 @@ impl SendFuture {
     ///
     /// # Errors
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput): the message breaks a rule. [`Overloaded`](crate::ErrorKind::Overloaded): no room
-    /// came in time. [`Closed`](crate::ErrorKind::Closed): the producer has been shut down. In each case nothing was sent.
+    /// came in time. [`Application`](crate::ErrorKind::Application): an interceptor is against the send, or panicked.
+    /// [`Closed`](crate::ErrorKind::Closed): the producer has been shut down. In each case nothing was sent.
     ///
     /// # Cancel safety
     /// Dropping the future before it resolves means that the message is not sent.
@@ -179,7 +182,11 @@ impl SendFuture {
     ///
     /// Where the producer has as much in flight as it may (see
     /// [`max_in_flight`](crate::DefaultProducerBuilder::max_in_flight)), nothing is sent, and the callback gets an
-    /// [`Overloaded`](crate::ErrorKind::Overloaded) error: this never waits.
+    /// [`Overloaded`](crate::ErrorKind::Overloaded) error: this never waits. A message has left its place when its callback is
+    /// called, so that the callback can send the next one.
+    ///
+    /// Where 16,384 sends that were refused wait for that task - it may be that they leave it no thread to run on - the callback of
+    /// one more is called from here.
     pub fn callback<F>(mut self, callback: F)
     where
         F: FnOnce(Result<SendResult>) + Send + 'static,
@@ -215,6 +222,10 @@ impl SendFuture {
     /// Changes the message before anything is done with it.
     pub(super) fn change(self, change: impl FnOnce(&mut Message)) -> Self {
         self.with(|draft| change(&mut draft.message))
+    }
+
+    pub(super) const fn is_refused(&self) -> bool {
+        matches!(self.state, State::Refused(_))
     }
 
     /// Whether anything may have been sent.

@@ -1,6 +1,7 @@
 //! How much may be in flight, on every way of sending.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -13,6 +14,7 @@ use super::world::{NAME_SERVER, Reply, World};
 use crate::config::ClientConfig;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::message::Message;
+use crate::producer::driver::MOST_REFUSED;
 use crate::producer::{
     DefaultProducer, DefaultProducerBuilder, FaultTolerance, SendResult, TransactionProducer,
     TransactionState,
@@ -98,6 +100,69 @@ async fn over_the_bound_a_callback_gets_the_error_at_once() {
     assert_eq!(world.sent().len(), HELD + 1);
     producer.send_callback(message(), report());
     reported.recv().await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_bound_a_callback_may_send_the_next_message() {
+    let world = World::with_brokers(&["a"]);
+    let producer = world.builder().max_in_flight(1).start().await.unwrap();
+    let (reports, mut reported) = mpsc::unbounded_channel::<Result<SendResult>>();
+    let next = producer.clone();
+    producer.send_callback(message(), move |outcome| {
+        drop(outcome.unwrap());
+        next.send_callback(message(), move |outcome| reports.send(outcome).unwrap());
+    });
+    reported.recv().await.unwrap().unwrap();
+    assert_eq!(world.sent().len(), 2);
+    assert_eq!(producer.shutdown().await.unwrap().unfinished(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_without_end_does_not_pile_up() {
+    let world = World::with_brokers(&["a"]);
+    let producer = full_producer(&world).await;
+    let called = Arc::new(AtomicUsize::new(0));
+    let refuse = |called: Arc<AtomicUsize>| {
+        move |outcome: Result<SendResult>| {
+            assert_overloaded(&outcome.unwrap_err(), "4 messages");
+            called.fetch_add(1, Ordering::SeqCst);
+        }
+    };
+    for _ in 0..MOST_REFUSED {
+        producer.send_callback(message(), refuse(Arc::clone(&called)));
+    }
+    assert_eq!(called.load(Ordering::SeqCst), 0, "all wait for the task");
+    producer.send_callback(message(), refuse(Arc::clone(&called)));
+    assert_eq!(called.load(Ordering::SeqCst), 1, "that was one too many");
+    // One that sends again does not call the next from inside.
+    let (again, inside) = (producer.clone(), Arc::clone(&called));
+    producer.send_callback(message(), move |outcome| {
+        assert_overloaded(&outcome.unwrap_err(), "4 messages");
+        again.send_callback(message(), refuse(Arc::clone(&inside)));
+        assert_eq!(inside.load(Ordering::SeqCst), 1);
+    });
+    sleep(millis(1)).await;
+    assert_eq!(called.load(Ordering::SeqCst), MOST_REFUSED + 2);
+}
+
+#[cfg(feature = "zlib")]
+#[tokio::test(start_paused = true)]
+async fn large_bodies_are_compressed_one_for_each_processor_at_a_time() {
+    let world = World::with_brokers(&["a"]);
+    let producer = world.builder().start().await.unwrap();
+    let large = || Message::new("t", vec![b'x'; 1 << 20]);
+    producer.send(large()).await.unwrap();
+    let permits = Arc::clone(&producer.shared.compressing);
+    let processors = std::thread::available_parallelism().unwrap().get();
+    assert_eq!(permits.available_permits(), processors);
+    let busy = permits.acquire_many(processors as u32).await.unwrap();
+    let mut sending = Box::pin(producer.send(large()));
+    timeout(millis(500), &mut sending).await.unwrap_err();
+    assert_eq!(world.sent().len(), 1);
+    drop(busy);
+    sending.await.unwrap();
+    let body = world.sent().remove(1).body;
+    assert!(body.len() < 1 << 16, "{} bytes", body.len());
 }
 
 #[tokio::test(start_paused = true)]
