@@ -20,7 +20,6 @@ use tracing::debug;
 use crate::message::{MessageExt, MessageQueue};
 use crate::protocol::DecodeError;
 use crate::protocol::command::Command;
-use crate::protocol::message::stored::body_crc;
 use crate::protocol::message::{Properties, StoredMessage, SysFlag, Text, property_names as names};
 use crate::protocol::request::push_reply::PushReply;
 
@@ -118,7 +117,8 @@ fn read(command: &Command, broker_name: &str, now_millis: i64) -> Result<Message
     let mut properties = Properties::from(header.properties.as_deref().unwrap_or_default());
     properties.push(names::ARRIVE_TIME, &now_millis.to_string());
     let stored = StoredMessage {
-        body_crc: body_crc(&command.body),
+        // There is none: see `inflate_body`.
+        body_crc: 0,
         queue_id: header.queue_id,
         flag: header.flag,
         queue_offset: 0,

@@ -77,6 +77,11 @@ impl MessageExt {
                 reason: "does not match its checksum",
             });
         }
+        self.inflate_body(limit)
+    }
+
+    /// The same for a message that came without a checksum: a reply.
+    pub(crate) fn inflate_body(&mut self, limit: usize) -> Result<(), DecodeError> {
         self.inflated = self.stored.sys_flag.codec()?.is_some();
         self.stored.inflate(limit)
     }

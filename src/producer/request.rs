@@ -230,7 +230,7 @@ impl Shared {
             // The broker has yet to acknowledge the request; interceptors are waiting for that.
             self.driver.see_through(send, ticket);
         }
-        reply.open_body(MAX_INFLATED).map_err(|error| {
+        reply.inflate_body(MAX_INFLATED).map_err(|error| {
             unanswered(ErrorKind::Protocol, "its reply cannot be read").caused_by(error)
         })?;
         Ok(reply)
