@@ -145,6 +145,10 @@ impl Client {
         Instant::now() + self.inner.config.request_timeout
     }
 
+    pub(crate) fn routes(&self) -> &Arc<Routes> {
+        &self.inner.routes
+    }
+
     /// The route that is known now.
     pub(crate) fn cached_route(&self, topic: &str) -> Option<Arc<Route>> {
         self.inner.routes.cached(topic)

@@ -123,6 +123,15 @@ impl Routes {
             .cloned()
     }
 
+    /// The address of a broker's master, and a topic that it holds, if a known route names it.
+    pub(crate) fn master_of(&self, broker_name: &str) -> Option<(Arc<str>, Arc<str>)> {
+        let known = self.known.read();
+        known.iter().find_map(|(topic, known)| {
+            let addr = known.route.master(broker_name)?;
+            Some((Arc::clone(topic), Arc::clone(addr)))
+        })
+    }
+
     /// Forgets every route but those of these topics, which are sorted.
     pub(crate) fn retain(&self, topics: &[Arc<str>]) {
         let mut known = self.known.write();

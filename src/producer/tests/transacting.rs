@@ -58,6 +58,11 @@ fn field<'a>(end: &'a Asked, name: &str) -> &'a str {
 
 /// Asks about transaction `id` of group `group`, whose half message is at `offset` now.
 fn ask(world: &World, group: &str, id: &str, offset: i64) {
+    ask_from(world, ("a", Some("a")), group, id, offset);
+}
+
+/// The same for any broker, and the name that it gives itself.
+fn ask_from(world: &World, broker: (&str, Option<&str>), group: &str, id: &str, offset: i64) {
     let mut properties = Properties::new();
     for (name, value) in [("PGROUP", group), ("UNIQ_KEY", id), ("REAL_TOPIC", "t")] {
         properties.push(name, value);
@@ -89,10 +94,10 @@ fn ask(world: &World, group: &str, id: &str, offset: i64) {
         msg_id: Some(id.to_owned().into()),
         transaction_id: Some(id.to_owned().into()),
         offset_msg_id: None,
-        broker_name: Some("a".into()),
+        broker_name: broker.1.map(Into::into),
     };
     let head = Head::request(RequestCode::CHECK_TRANSACTION_STATE, 5).oneway();
-    world.tell("a", head, &header, &encoded);
+    world.tell(broker.0, head, &header, &encoded);
 }
 
 #[tokio::test(start_paused = true)]
@@ -111,7 +116,7 @@ async fn the_local_transaction_runs_behind_the_half_message_and_its_state_is_tol
         .await
         .unwrap();
     assert_eq!(result.state(), TransactionState::Commit);
-    assert!(result.end_error().is_none());
+    assert!(result.end_error().is_none() && result.failure().is_none());
     let sent = world.sent().remove(0);
     assert_eq!(sent.sys_flag, 4, "prepared");
     assert_eq!(sent.property("TRAN_MSG").as_deref(), Some("true"));
@@ -153,6 +158,19 @@ async fn what_the_local_transaction_returns_is_what_the_broker_hears() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_local_transaction_may_borrow() {
+    let world = World::with_brokers(&["a"]);
+    let producer = producer(&world).await;
+    let mut rows = Vec::new();
+    let sending = producer.send_in_transaction(Message::new("t", "m"), |half| async {
+        rows.push(half);
+        TransactionState::Commit
+    });
+    let result = sending.await.unwrap();
+    assert_eq!(rows[0].transaction_id(), result.send_result().msg_id());
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_that_fails_or_panics_is_unknown_and_the_caller_hears_why() {
     let world = World::with_brokers(&["a"]);
     let producer = producer(&world).await;
@@ -169,11 +187,15 @@ async fn one_that_fails_or_panics_is_unknown_and_the_caller_hears_why() {
         Message::new("t", "m"),
         |_| -> std::future::Ready<TransactionState> { panic!("at once") },
     );
-    for (error, text) in [
-        (failing.await.unwrap_err(), "no money"),
-        (panicking.await.unwrap_err(), "panicked: oh no"),
-        (at_once.await.unwrap_err(), "panicked: at once"),
+    for (result, text) in [
+        (failing.await.unwrap(), "no money"),
+        (panicking.await.unwrap(), "panicked: oh no"),
+        (at_once.await.unwrap(), "panicked: at once"),
     ] {
+        assert_eq!(result.state(), TransactionState::Unknown);
+        assert_eq!(result.send_result().transaction_id(), Some("TX"));
+        assert!(result.end_error().is_none());
+        let error = result.failure().unwrap();
         assert_eq!(
             (error.kind(), error.delivery()),
             (ErrorKind::Application, Delivery::Unknown)
@@ -382,6 +404,70 @@ async fn a_question_about_a_transaction_that_runs_here_is_answered_by_its_outcom
     ] {
         assert_eq!(field(&end, name), value, "{name}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_brokers_that_hold_the_message_both_hear_its_state() {
+    let world = World::with_brokers(&["a", "b"]);
+    let count = Arc::new(AtomicUsize::new(0));
+    for name in ["a", "b"] {
+        let count = Arc::clone(&count);
+        // The answer of the first one is lost.
+        world.broker(name, move |_| match count.fetch_add(1, Ordering::SeqCst) {
+            0 => Reply::Silence,
+            _ => Reply::Stored,
+        });
+    }
+    let producer = producer(&world).await;
+    let asks = Arc::clone(&world);
+    let result = producer
+        .send_in_transaction(Message::new("t", "m"), |half| async move {
+            let first = &asks.sent_to()[0][..1];
+            ask_from(&asks, (first, Some(first)), "g", half.transaction_id(), 4);
+            sleep(SECOND).await;
+            TransactionState::Commit
+        })
+        .await
+        .unwrap();
+    assert!(result.end_error().is_none());
+    let sent_to = world.sent_to();
+    let ends = ends(&world, 2).await;
+    for (addr, offset, asked) in [(&sent_to[0], "4", "true"), (&sent_to[1], "7", "false")] {
+        let end = ends.iter().find(|end| end.addr == *addr).unwrap();
+        assert_eq!(field(end, "tranStateTableOffset"), offset);
+        assert_eq!(field(end, "fromTransactionCheck"), asked);
+        assert_eq!(field(end, "bname"), &addr[..1]);
+        assert_eq!(field(end, "commitOrRollback"), "8");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_can_be_written_no_more_does_not_keep_the_state_from_its_broker() {
+    let world = World::with_brokers(&["a"]);
+    let producer = producer(&world).await;
+    let closes = Arc::clone(&world);
+    let sending = producer.send_in_transaction(Message::new("t", "m"), |_| async move {
+        closes.topic("t", &[("a", 0)]);
+        // Until the client has looked its routes up again.
+        sleep(60 * SECOND).await;
+        TransactionState::Commit
+    });
+    let result = sending.await.unwrap();
+    assert!(result.end_error().is_none(), "{:?}", result.end_error());
+    assert_eq!(ends(&world, 1).await[0].addr, "a:1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_asks_without_its_name_is_known_by_its_address() {
+    let world = World::with_brokers(&["a"]);
+    let (sender, mut asked) = mpsc::unbounded_channel::<MessageExt>();
+    let builder = builder(&world).check_with(sender, |sender, message| async move {
+        sender.send(message)?;
+        Ok(TransactionState::Commit)
+    });
+    let _producer = builder.start().await.unwrap();
+    ask_from(&world, ("a", None), "g", "ID", 4);
+    assert_eq!(asked.recv().await.unwrap().broker_name(), "a");
 }
 
 #[tokio::test(start_paused = true)]

@@ -19,11 +19,12 @@ use crate::client::{Client, Rpc};
 use crate::config::Namespace;
 use crate::message::{MAX_INFLATED, MessageExt, MessageQueue};
 use crate::producer::transaction::open::{HalfPlace, OpenTransactions, Opened};
-use crate::producer::transaction::{TransactionResolution, TransactionState, resolve};
+use crate::producer::transaction::{End, TransactionResolution, TransactionState, resolve};
 use crate::protocol::code::RequestCode;
 use crate::protocol::command::Command;
 use crate::protocol::message::{StoredMessage, property_names as names};
 use crate::protocol::request::check_transaction_state::CheckTransactionState;
+use crate::route::Routes;
 
 /// How many questions may wait. One more is dropped; brokers ask again.
 const QUEUE: usize = 2000;
@@ -60,6 +61,7 @@ pub(in crate::producer) struct Checks {
     group: Arc<str>,
     namespace: Namespace,
     open: Arc<OpenTransactions>,
+    routes: Arc<Routes>,
     queue: mpsc::Sender<Check>,
     in_flight: TaskTracker,
 }
@@ -96,6 +98,7 @@ impl Checks {
             group: Arc::clone(group),
             namespace: client.namespace().clone(),
             open,
+            routes: Arc::clone(client.routes()),
             queue,
             in_flight,
         }
@@ -121,14 +124,16 @@ impl Checks {
     }
 
     fn queue(&self, from: &Arc<str>, header: &CheckTransactionState<'_>, message: StoredMessage) {
-        let broker_name = header.broker_name.as_deref().unwrap_or_default();
+        // 4.9 does not say who asks.
+        let broker_name: Arc<str> = match &header.broker_name {
+            Some(name) => (&**name).into(),
+            None => self.routes.broker_at(from).unwrap_or_default(),
+        };
         let topic = self.namespace.unwrap(message.topic.as_str());
-        let queue = MessageQueue::new(&*topic, broker_name, message.queue_id);
+        let queue = MessageQueue::new(&*topic, &*broker_name, message.queue_id);
         let message = MessageExt::new(message, queue);
-        let Some(opened) = self
-            .open
-            .ask(message.msg_id(), HalfPlace::asked(from, header))
-        else {
+        let place = HalfPlace::asked(from, &broker_name, header);
+        let Some(opened) = self.open.ask(message.msg_id(), place) else {
             debug!(
                 id = message.msg_id(),
                 "asked about a transaction that is being decided on"
@@ -197,19 +202,15 @@ impl Asker {
             Some(remark) => warn!(group = %self.group, %id, "{remark}"),
             None => debug!(group = %self.group, %id, ?state, "a transaction check"),
         }
-        let place = opened.close();
-        let (Some(addr), Some(header)) = (&place.asked_from, place.end(&self.group, &id, state))
-        else {
-            return;
+        let end = End {
+            group: &self.group,
+            id: &id,
+            state,
+            remark: remark.as_deref(),
         };
         let deadline = Instant::now() + self.end_within;
-        let ended = self
-            .rpc
-            .end_transaction(addr, &header, remark.as_deref(), deadline)
-            .await;
-        if let Err(error) = ended {
-            warn!(%error, %id, ?state, "the broker was not told, and will ask again");
-        }
+        // Whoever could not be told asks again.
+        let _ = end.tell(&self.rpc, &opened.close(), deadline).await;
     }
 
     async fn ask(&self, mut message: MessageExt) -> TransactionResolution {

@@ -11,16 +11,20 @@ mod check;
 mod open;
 mod state;
 
+use std::error::Error as StdError;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use futures::future::join_all;
+use tokio::time::Instant;
 use tracing::warn;
 
+use crate::client::Rpc;
 use crate::error::{Delivery, Error, ErrorKind, Result, panic_text};
-use crate::message::{Message, MessageQueue};
+use crate::message::Message;
 use crate::producer::result::{SendResult, SendStatus};
 use crate::producer::send::SendFuture;
 use crate::producer::{DefaultProducer, ProducerReport, Shared};
@@ -100,7 +104,8 @@ impl TransactionProducer {
     /// [`TransactionState`], or a `Result` of one. It runs in this future, not on a task of the producer.
     ///
     /// When it fails or panics, the state is unknown, since the local transaction may have been committed before that: the broker
-    /// will ask. To take the message back, return [`Rollback`](TransactionState::Rollback).
+    /// will ask, and the result says [why](TransactionSendResult::failure). To take the message back, return
+    /// [`Rollback`](TransactionState::Rollback).
     ///
     /// What the broker asks about this message while `execute` runs is not answered by the [check](TransactionProducerBuilder::check)
     /// of this producer, but by the outcome of `execute`.
@@ -108,9 +113,10 @@ impl TransactionProducer {
     /// # Errors
     /// Those of a [`SendFuture`]: the message was not stored, or nobody knows; `execute` did not run.
     /// [`InvalidInput`](ErrorKind::InvalidInput) also for a message that is delayed.
-    /// [`Application`](ErrorKind::Application): `execute` failed or panicked; the broker will ask what became of the transaction.
     ///
-    /// That the broker could not be told the state is no error: see [`end_error`](TransactionSendResult::end_error).
+    /// What goes wrong once the message is stored is no error, but part of the result: that `execute` failed, see
+    /// [`failure`](TransactionSendResult::failure), and that the broker could not be told the state, see
+    /// [`end_error`](TransactionSendResult::end_error).
     ///
     /// # Cancel safety
     /// Dropping the future drops `execute` where it stands. If the message was stored by then, the broker will ask.
@@ -120,8 +126,8 @@ impl TransactionProducer {
         execute: F,
     ) -> impl Future<Output = Result<TransactionSendResult>> + Send + use<F, Fut>
     where
-        F: FnOnce(HalfMessage) -> Fut + Send + 'static,
-        Fut: Future + Send + 'static,
+        F: FnOnce(HalfMessage) -> Fut + Send,
+        Fut: Future + Send,
         Fut::Output: Into<TransactionResolution>,
     {
         let shared = Arc::clone(&self.producer.shared);
@@ -135,28 +141,42 @@ impl TransactionProducer {
             let _in_flight = shared.in_flight.token();
             drop(ticket);
             let result = result?;
-            if result.status() != SendStatus::SEND_OK {
-                let place = HalfPlace::of(&result);
-                let state = TransactionState::Rollback;
-                return Ok(finish(&shared, result, &place, state, None).await);
-            }
-            let opened = open.begin(result.msg_id(), HalfPlace::of(&result));
-            let half = HalfMessage::new(message, result.clone());
-            let resolution = resolve(async { execute(half).await.into() }).await;
-            let (state, failure) = resolution.into_parts();
+            // Now, since the topic may be gone when its transaction ends.
+            let master = shared
+                .client
+                .routes()
+                .master_of(&result.queue().broker_name);
+            let place = HalfPlace::of(&result, master.map(|(_, addr)| addr));
+            let (places, state, failure) = if result.status() == SendStatus::SEND_OK {
+                let opened = open.begin(result.msg_id(), place);
+                let half = HalfMessage::new(message, result.clone());
+                let resolution = resolve(async { execute(half).await.into() }).await;
+                let (state, failure) = resolution.into_parts();
+                (opened.close(), state, failure)
+            } else {
+                (vec![place], TransactionState::Rollback, None)
+            };
             let remark = failure
                 .as_ref()
                 .map(|failure| format!("the local transaction failed: {failure}"));
-            let result = finish(&shared, result, &opened.close(), state, remark).await;
-            match failure {
-                None => Ok(result),
-                Some(failure) => Err(Error::new(ErrorKind::Application, OPERATION)
-                    .topic_of(&result.send_result().queue().topic)
-                    .target(format!("transaction {}", result.send_result().msg_id()))
-                    .detail("the local transaction failed")
-                    .maybe_delivered(Delivery::Unknown)
-                    .caused_by_any(failure)),
+            if let Some(remark) = &remark {
+                warn!(id = result.msg_id(), "{remark}");
             }
+            let end = End {
+                group: &shared.settings.group,
+                id: result.msg_id(),
+                state,
+                remark: remark.as_deref(),
+            };
+            let (rpc, deadline) = (shared.client.rpc(), shared.client.request_deadline());
+            let told = end.tell(rpc, &places, deadline).await;
+            let failure = failure.map(|failure| failed(&result, failure));
+            Ok(TransactionSendResult::new(
+                result,
+                state,
+                failure,
+                told.err(),
+            ))
         }
     }
 
@@ -221,54 +241,48 @@ async fn resolve(asking: impl Future<Output = TransactionResolution>) -> Transac
     })
 }
 
-/// Says to the broker what became of a transaction that was begun here.
-async fn finish(
-    shared: &Shared,
-    result: SendResult,
-    place: &HalfPlace,
-    state: TransactionState,
-    failure: Option<String>,
-) -> TransactionSendResult {
-    let ended = shared
-        .end_transaction(&result, place, state, failure.as_deref())
-        .await;
-    let ended = ended.inspect_err(|error| {
-        warn!(%error, id = result.msg_id(), ?state, "the broker was not told, and will ask");
-    });
-    TransactionSendResult::new(result, state, ended.err())
+/// The error of a local transaction that failed.
+fn failed(result: &SendResult, failure: Box<dyn StdError + Send + Sync>) -> Error {
+    Error::new(ErrorKind::Application, OPERATION)
+        .topic_of(&result.queue().topic)
+        .target(format!("transaction {}", result.msg_id()))
+        .detail("the local transaction failed")
+        .maybe_delivered(Delivery::Unknown)
+        .caused_by_any(failure)
 }
 
-impl Shared {
-    async fn end_transaction(
-        &self,
-        result: &SendResult,
-        place: &HalfPlace,
-        state: TransactionState,
-        remark: Option<&str>,
-    ) -> Result<()> {
-        let deadline = self.client.request_deadline();
-        let addr = match &place.asked_from {
-            Some(addr) => Arc::clone(addr),
-            None => {
-                let MessageQueue {
-                    topic, broker_name, ..
-                } = result.queue();
-                self.master(END, topic, broker_name, deadline).await?
-            }
-        };
-        let header = place.end(&self.settings.group, result.msg_id(), state);
-        let header = header.ok_or_else(|| {
-            let detail = format!(
-                "the message was stored at {:?}, which is no place",
-                result.offset_msg_id()
-            );
-            Error::new(ErrorKind::Protocol, END)
-                .at(&addr)
-                .detail(detail)
+/// What brokers are told of a transaction.
+struct End<'a> {
+    group: &'a str,
+    id: &'a str,
+    state: TransactionState,
+    remark: Option<&'a str>,
+}
+
+impl End<'_> {
+    /// Tells every broker that has the half message. Of those that could not be told, the first one's error.
+    async fn tell(&self, rpc: &Rpc, places: &[HalfPlace], deadline: Instant) -> Result<()> {
+        let telling = places.iter().map(|place| async move {
+            let told = self.tell_one(rpc, place, deadline).await;
+            told.inspect_err(|error| {
+                let Self { id, state, .. } = self;
+                warn!(%error, %id, ?state, "the broker was not told, and will ask");
+            })
+        });
+        join_all(telling).await.into_iter().collect()
+    }
+
+    async fn tell_one(&self, rpc: &Rpc, place: &HalfPlace, deadline: Instant) -> Result<()> {
+        let addr = place.addr.as_ref().ok_or_else(|| {
+            let detail = format!("no route names broker {} with a master", place.broker_name);
+            Error::new(ErrorKind::NoRoute, END).detail(detail)
         })?;
-        self.client
-            .rpc()
-            .end_transaction(&addr, &header, remark, deadline)
+        let header = place.end(self.group, self.id, self.state).ok_or_else(|| {
+            Error::new(ErrorKind::Protocol, END)
+                .at(addr)
+                .detail("the broker did not say where it stored the message")
+        })?;
+        rpc.end_transaction(addr, &header, self.remark, deadline)
             .await
     }
 }

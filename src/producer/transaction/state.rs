@@ -103,6 +103,8 @@ pub struct TransactionSendResult {
     send_result: SendResult,
     local_transaction_state: TransactionState,
     #[serde(skip)]
+    failure: Option<Error>,
+    #[serde(skip)]
     end_error: Option<Error>,
 }
 
@@ -110,17 +112,19 @@ impl TransactionSendResult {
     pub(super) const fn new(
         send_result: SendResult,
         local_transaction_state: TransactionState,
+        failure: Option<Error>,
         end_error: Option<Error>,
     ) -> Self {
         Self {
             send_result,
             local_transaction_state,
+            failure,
             end_error,
         }
     }
 
-    /// What became of the local transaction; [`Rollback`](TransactionState::Rollback) where it was not run, since the message was not
-    /// stored as safely as it should be.
+    /// What became of the local transaction; [`Unknown`](TransactionState::Unknown) also where it [failed](Self::failure);
+    /// [`Rollback`](TransactionState::Rollback) where it was not run, since the message was not stored as safely as it should be.
     pub const fn state(&self) -> TransactionState {
         self.local_transaction_state
     }
@@ -128,6 +132,12 @@ impl TransactionSendResult {
     /// How and where the half message was stored. Its queue offset counts among half messages.
     pub const fn send_result(&self) -> &SendResult {
         &self.send_result
+    }
+
+    /// How the local transaction failed or panicked, if it did: an error of the kind [`Application`](crate::ErrorKind::Application), whose
+    /// source is that of the application. The broker will ask what became of it.
+    pub const fn failure(&self) -> Option<&Error> {
+        self.failure.as_ref()
     }
 
     /// Why the broker could not be told the state, if it could not. It will ask, and the message takes that much longer.
@@ -162,7 +172,7 @@ mod tests {
             transaction_id: None,
             recall_handle: None,
         };
-        let result = TransactionSendResult::new(send_result, TransactionState::Unknown, None);
+        let result = TransactionSendResult::new(send_result, TransactionState::Unknown, None, None);
         assert_eq!(
             serde_json::to_string(&result).unwrap(),
             r#"{"sendStatus":"SEND_OK","msgId":"ID","offsetMsgId":"OFFSET","messageQueue":{"brokerName":"b","queueId":3,"topic":"t"},"queueOffset":7,"localTransactionState":"UNKNOW"}"#
