@@ -57,6 +57,8 @@ struct Draft {
     messages: Vec<Message>,
     target: BatchTarget,
     timeout: Option<Duration>,
+    /// One for each message that interceptors have been told of.
+    watched: Vec<Watched>,
 }
 
 #[derive(Clone)]
@@ -84,6 +86,7 @@ impl BatchFuture {
                 messages,
                 target: BatchTarget::Any,
                 timeout: None,
+                watched: Vec::new(),
             }),
         }
     }
@@ -130,24 +133,9 @@ impl BatchFuture {
 
 impl Draft {
     fn begin(mut self) -> Result<State> {
-        if self.messages.len() == 1
-            && let Some(message) = self.messages.pop()
-        {
-            pack::check(std::slice::from_ref(&message), self.max_size())?;
-            let target = self.target.target();
-            return Ok(State::Sent {
-                send: Box::new(SendFuture::of_one(
-                    self.shared,
-                    message,
-                    target,
-                    self.timeout,
-                )),
-                ids: Vec::new(),
-                watched: Vec::new(),
-            });
-        }
-        let mut watched = Vec::new();
-        match self.intercept(&mut watched).and_then(|()| self.pack()) {
+        let told = self.intercept();
+        let watched = mem::take(&mut self.watched);
+        match told.and_then(|()| self.send()) {
             Ok((send, ids)) => Ok(State::Sent { send, ids, watched }),
             Err(error) => {
                 over(watched, Err(&error));
@@ -156,22 +144,29 @@ impl Draft {
         }
     }
 
-    /// Tells the interceptors of every message, as far as nobody is against one.
-    fn intercept(&mut self, watched: &mut Vec<Watched>) -> Result<()> {
+    /// Tells the interceptors of every message, as far as nobody is against one, unless they were told before.
+    fn intercept(&mut self) -> Result<()> {
         let settings = &self.shared.settings;
-        for message in &mut self.messages {
+        for message in self.messages.iter_mut().skip(self.watched.len()) {
             if let Some((one, outcome)) = settings.interceptors.before(&settings.group, message) {
-                watched.push(one);
+                self.watched.push(one);
                 outcome?;
             }
         }
         Ok(())
     }
 
-    /// The messages as one, and their ids.
-    fn pack(mut self) -> Result<(Box<SendFuture>, Vec<Box<str>>)> {
+    /// One message as it is; several as one, and their ids.
+    fn send(mut self) -> Result<(Box<SendFuture>, Vec<Box<str>>)> {
         let max_size = self.max_size();
         pack::check(&self.messages, max_size)?;
+        let target = self.target.target();
+        if self.messages.len() == 1
+            && let Some(message) = self.messages.pop()
+        {
+            let send = SendFuture::of_one(self.shared, message, target, self.timeout);
+            return Ok((Box::new(send.told()), Vec::new()));
+        }
         let now = self.shared.client.now_millis();
         for message in &mut self.messages {
             job::give_id(message, &self.shared, now);
@@ -179,9 +174,8 @@ impl Draft {
         let batch = pack::pack(self.messages.iter(), max_size)?;
         let id_of = |message: &Message| message.property(names::UNIQUE_KEY).map(Into::into);
         let ids: Vec<_> = self.messages.iter().filter_map(id_of).collect();
-        let target = self.target.target();
         let send = SendFuture::of_one(self.shared, batch, target, self.timeout);
-        Ok((Box::new(send.of_batch(ids.len())), ids))
+        Ok((Box::new(send.of_batch(ids.len()).told()), ids))
     }
 
     fn max_size(&self) -> usize {
@@ -245,7 +239,8 @@ pub(super) fn each(batch: &SendResult, ids: Vec<Box<str>>) -> Vec<SendResult> {
 ///
 /// The parts are sent one after the other, each with the whole timeout; without a given queue or key each goes to the next queue in
 /// turn. There is one outcome for each message, in their order. When a part fails, its messages have its error, and those behind it
-/// are not sent. When the batch breaks a rule, nothing is sent and each message has that error.
+/// are not sent. When the batch breaks a rule, or an interceptor is against one of its messages, nothing is sent and each message has
+/// that error. Interceptors are told of all messages before the first part is cut off, so that what they add counts.
 ///
 /// # Errors
 /// Those of a [`BatchFuture`], but for the size of the whole.
@@ -267,8 +262,9 @@ struct Going {
     part: BatchFuture,
     /// How many messages are in the part.
     count: usize,
-    /// What comes behind it.
+    /// What comes behind it, and those of its messages that interceptors were told of.
     rest: VecDeque<Vec<Message>>,
+    watched: VecDeque<Watched>,
     outcomes: Vec<Result<SendResult>>,
     shared: Arc<Shared>,
     target: BatchTarget,
@@ -277,9 +273,12 @@ struct Going {
 
 impl Draft {
     /// Begins with the first part; the outcomes, when the batch breaks a rule.
-    fn split(self) -> Result<Going, Vec<Result<SendResult>>> {
-        let max_size = self.shared.settings.max_message_size;
-        if let Err(error) = pack::check(&self.messages, max_size) {
+    fn split(mut self) -> Result<Going, Vec<Result<SendResult>>> {
+        let max_size = self.max_size();
+        let told = self.intercept();
+        let checked = told.and_then(|()| pack::check(&self.messages, max_size));
+        if let Err(error) = checked {
+            over(self.watched, Err(&error));
             // An empty batch has an outcome, too.
             return Err(vec![Err(error); self.messages.len().max(1)]);
         }
@@ -288,6 +287,7 @@ impl Draft {
             count: 0,
             outcomes: Vec::with_capacity(self.messages.len()),
             rest: pack::split(self.messages, max_size),
+            watched: self.watched.into(),
             shared: self.shared,
             target: self.target,
             timeout: self.timeout,
@@ -304,12 +304,14 @@ impl Going {
             return false;
         };
         self.count = messages.len();
+        let watched = self.count.min(self.watched.len());
         self.part = BatchFuture {
             state: State::New(Draft {
                 shared: Arc::clone(&self.shared),
                 messages,
                 target: self.target.clone(),
                 timeout: self.timeout,
+                watched: self.watched.drain(..watched).collect(),
             }),
         };
         true
@@ -328,6 +330,7 @@ impl Going {
                     .detail("not sent, since a part of the batch before it failed")
                     .maybe_delivered(Delivery::No)
                     .caused_by(error.clone());
+                over(mem::take(&mut self.watched).into(), Err(&not_sent));
                 self.outcomes
                     .extend(std::iter::repeat_n(Err(error), self.count));
                 self.outcomes

@@ -25,6 +25,8 @@ pub(super) struct Draft {
     pub(super) admission: Option<Admission>,
     /// It has had its turn among automatic batches.
     pub(super) in_turn: bool,
+    /// Interceptors are told of it elsewhere.
+    pub(super) told: bool,
 }
 
 /// A send that a shutdown waits for.
@@ -54,6 +56,7 @@ impl Draft {
                 ticket: None,
             }),
             in_turn: true,
+            told: true,
         }
     }
 
@@ -61,15 +64,11 @@ impl Draft {
         self.timeout.unwrap_or(self.shared.settings.send_timeout)
     }
 
-    /// Tells the interceptors of the message, if there are any: a batch's messages were told of one by one.
+    /// Tells the interceptors of the message, if there are any.
     pub(super) fn intercept(&mut self) -> Option<(Watched, Result<()>)> {
         let settings = &self.shared.settings;
-        match self.kind {
-            Kind::Batch(_) => None,
-            Kind::Message | Kind::Half | Kind::Reply => settings
-                .interceptors
-                .before(&settings.group, &mut self.message),
-        }
+        let interceptors = (!self.told).then_some(&settings.interceptors)?;
+        interceptors.before(&settings.group, &mut self.message)
     }
 
     /// Checks everything that can be checked at once, takes a place if there is one, and lets the time run from now on.

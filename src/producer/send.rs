@@ -91,6 +91,7 @@ impl SendFuture {
             timeout: None,
             admission: None,
             in_turn: false,
+            told: false,
         })
     }
 
@@ -117,6 +118,11 @@ impl SendFuture {
     /// A batch of so many messages, which were checked, as one message.
     pub(super) fn of_batch(self, count: usize) -> Self {
         self.with(|draft| draft.kind = Kind::Batch(count))
+    }
+
+    /// One whose interceptors are told of it elsewhere.
+    pub(super) fn told(self) -> Self {
+        self.with(|draft| draft.told = true)
     }
 
     /// A half message of a transaction.

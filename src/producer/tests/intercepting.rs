@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -21,6 +22,8 @@ struct Notes {
     name: &'static str,
     lines: Arc<Mutex<Vec<String>>>,
     ids: Arc<Mutex<Vec<String>>>,
+    /// How long the value of the property is that it adds, if longer than usual.
+    long: Arc<AtomicUsize>,
 }
 
 impl Notes {
@@ -51,7 +54,8 @@ impl SendInterceptor for Notes {
     ) -> Result<(), Box<dyn StdError + Send + Sync>> {
         assert_eq!(message.group(), "g");
         self.note("before", message.message());
-        message.set_property(format!("by{}", self.name), "me");
+        let value = format!("me{}", "e".repeat(self.long.load(Ordering::SeqCst)));
+        message.set_property(format!("by{}", self.name), value);
         match message.message().property("ask") {
             Some("panic") => panic!("no way"),
             Some("refuse") => Err("policy".into()),
@@ -250,6 +254,61 @@ async fn one_that_is_against_it_or_panics_fails_the_send_and_nothing_is_sent() {
     }
     assert_eq!(world.sent().len(), 0);
     assert_eq!(producer.shared.unfinished(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_is_split_is_told_as_a_whole_and_cut_with_what_was_added() {
+    let world = World::with_brokers(&["a"]);
+    let notes = Notes::default();
+    let builder = world.builder().interceptor(notes.clone());
+    let producer = builder.max_message_size(1000).start().await.unwrap();
+    let batch = |count: usize| -> Vec<_> {
+        let body = |at| format!("{at:<200}");
+        (0..count).map(|at| Message::new("t", body(at))).collect()
+    };
+    // Three fit before the interceptor adds its property to each; its name alone is longer than what is left.
+    let room = 1000 - 3 * 270;
+    notes.long.store(room / 3, Ordering::SeqCst);
+    let outcomes = producer.send_batch(batch(4)).split().await;
+    for outcome in &outcomes {
+        assert!(outcome.is_ok(), "{outcome:?}");
+    }
+    assert_eq!(world.sent().len(), 2);
+    assert_eq!(notes.take().len(), 8);
+    // What is behind a part that fails has failed, too.
+    world.broker("a", |_| Reply::Code(ResponseCode::MESSAGE_ILLEGAL));
+    producer.send_batch(batch(4)).split().await;
+    let told = notes.take();
+    assert_eq!(told.len(), 8, "{told:?}");
+    assert!(
+        told[4..]
+            .iter()
+            .all(|line| line.starts_with("failed Broker"))
+    );
+    // And so has every message of one that breaks a rule, or that somebody is against.
+    let sent = world.sent().len();
+    let mixed = vec![Message::new("t", "one"), Message::new("u", "two")];
+    for outcome in producer.send_batch(mixed).split().await {
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+    let told = [
+        "before one",
+        "before two",
+        "failed InvalidInput one",
+        "failed InvalidInput two",
+    ];
+    assert_eq!(notes.take(), told);
+    let refused = vec![Message::new("t", "one"), asking("refuse")];
+    for outcome in producer.send_batch(refused).split().await {
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Application);
+    }
+    let told = ["before one", "before x", "failed Application one"];
+    assert_eq!(notes.take(), told);
+    // A batch of one is no exception.
+    let delayed = Message::builder("t").delay_level(1).body("alone").build();
+    producer.send_batch(vec![delayed]).await.unwrap_err();
+    assert_eq!(notes.take(), ["before alone", "failed InvalidInput alone"]);
+    assert_eq!(world.sent().len(), sent);
 }
 
 #[tokio::test(start_paused = true)]
