@@ -7,7 +7,6 @@ use parking_lot::RwLock;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::{debug, info};
 
-use crate::client::Member;
 use crate::producer::Shared;
 use crate::producer::job::Attempt;
 use crate::producer::verdict::Verdict;
@@ -32,8 +31,9 @@ pub enum FaultTolerance {
     /// It does, by Java's table: an answer after 550 ms sets its broker aside for 2 s, one after 1.8 s for 5 s, after 3 s for 6 s, after
     /// 5 s for 10 s, after 15 s for 30 s; a failure for 10 s. When all are set aside, those that could be reached come first.
     Latency,
-    /// The same; and a broker that gave no answer counts as one that cannot be reached until it answers a probe. Probes are small
-    /// requests, every few seconds, only to such brokers.
+    /// The same; and a broker that gave no answer, while it is set aside, counts as one that cannot be reached until it answers a probe.
+    /// Probes are small requests, every few seconds, only to such brokers. As in Java, ten seconds after its last failure a broker has
+    /// its turn again, whether it has answered one or not.
     LatencyAndProbes,
 }
 
@@ -127,18 +127,14 @@ async fn probe(faults: Arc<Faults>, producer: Weak<Shared>) {
 
 impl Shared {
     async fn probe(&self, faults: &Faults, broker: &Arc<str>) {
-        let topics = self.membership.topics();
-        let place = topics.iter().find_map(|topic| {
-            let route = self.client.cached_route(topic)?;
-            Some((topic, Arc::clone(route.master(broker)?)))
-        });
-        let Some((topic, addr)) = place else {
+        // Of all routes that are known: another producer of the client may have been the one to look it up.
+        let Some((topic, addr)) = self.client.routes().master_of(broker) else {
             debug!(%broker, "no route names a broker that could not be reached");
             faults.table.write().forget(broker);
             return;
         };
         let header = GetMaxOffset {
-            topic: (&**topic).into(),
+            topic: (&*topic).into(),
             queue_id: 0,
             broker_name: Some((&**broker).into()),
         };

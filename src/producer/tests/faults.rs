@@ -160,6 +160,24 @@ async fn a_broker_that_says_nothing_is_probed_until_it_answers() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_broker_is_probed_also_where_another_producer_has_found_the_route() {
+    let world = World::with_brokers(&["a", "b"]);
+    let first = producer(&world, FaultTolerance::Off).await;
+    let builder = DefaultProducer::builder("h").client(&first.shared.client);
+    let builder = builder.fault_tolerance(FaultTolerance::LatencyAndProbes);
+    let producer = builder.start().await.unwrap();
+    world.broker("a", |_| Reply::Silence);
+    let queue = MessageQueue::new("t", "a", 0);
+    let send = producer.send(Message::new("t", "x")).to(queue);
+    send.timeout(SECOND).await.unwrap_err();
+    sleep(4 * SECOND).await;
+    assert!(!world.asked(RequestCode::GET_MAX_OFFSET).is_empty());
+    let faults = producer.shared.faults.as_ref().unwrap();
+    let standing = faults.standings(|standing| standing("a"));
+    assert_eq!(standing, crate::route::Standing::Unreachable);
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_is_probed_unless_it_is_asked_for_nor_after_the_end() {
     let world = World::with_brokers(&["a", "b"]);
     let probes = || world.asked(RequestCode::GET_MAX_OFFSET).len();
