@@ -18,6 +18,7 @@ mod delaying;
 mod ending;
 mod failing;
 mod faults;
+mod history;
 mod java;
 mod listening;
 mod messages;

@@ -4,7 +4,7 @@ use rocketmq_sdk::protocol::code::{RequestCode, ResponseCode};
 use rocketmq_sdk::protocol::message::{StoredMessage, StoredMessages};
 use rocketmq_sdk::protocol::request::pull_message::PullSysFlag;
 
-use crate::target::{Target, ask, wait_until_stored};
+use crate::target::{Target, wait_until_stored};
 
 /// All messages of a topic, by queue and offset, once there are `count` of them. Bodies are as they were sent, compressed or not.
 pub async fn read_stored(
@@ -17,17 +17,24 @@ pub async fn read_stored(
     let mut all = Vec::new();
     for addr in target.brokers().await {
         for queue in 0..queues {
-            read_queue(&addr, topic, queue, &mut all).await;
+            read_queue(target, &addr, topic, queue, &mut all).await;
         }
     }
     assert_eq!(all.len(), count, "messages of {topic}");
     all
 }
 
-async fn read_queue(addr: &str, topic: &str, queue: i32, all: &mut Vec<StoredMessage>) {
+/// All messages of one queue of a broker; none if it does not know the topic.
+pub async fn read_queue(
+    target: &Target,
+    addr: &str,
+    topic: &str,
+    queue: i32,
+    all: &mut Vec<StoredMessage>,
+) {
     let mut offset = 0;
     loop {
-        let answer = ask(addr, RequestCode::PULL_MESSAGE, |fields| {
+        let asking = target.ask(addr, RequestCode::PULL_MESSAGE, |fields| {
             fields.put("consumerGroup", "stories_readers");
             fields.put("topic", topic);
             fields.put_number("queueId", queue.into());
@@ -39,11 +46,11 @@ async fn read_queue(addr: &str, topic: &str, queue: i32, all: &mut Vec<StoredMes
             fields.put("subscription", "*");
             fields.put_number("subVersion", 0);
             fields.put("expressionType", "TAG");
-        })
-        .await;
+        });
+        let answer = asking.await;
         match answer.response_code() {
             ResponseCode::SUCCESS => {}
-            ResponseCode::PULL_NOT_FOUND => return,
+            ResponseCode::PULL_NOT_FOUND | ResponseCode::TOPIC_NOT_EXIST => return,
             code => panic!("{code}: {:?}", answer.remark),
         }
         let messages = StoredMessages::new(answer.body).map(|message| message.expect("a message"));

@@ -1,21 +1,22 @@
 //! What a story runs on.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::BytesMut;
+use rocketmq_sdk::environment::{Environment, TcpEnvironment};
 use rocketmq_sdk::protocol::code::{RequestCode, ResponseCode};
 use rocketmq_sdk::protocol::command::{Command, Head, Serialization};
 use rocketmq_sdk::protocol::fields::FieldWriter;
 use rocketmq_sdk::protocol::frame;
-use rocketmq_sdk::{DefaultProducer, PushConsumer};
+use rocketmq_sdk::{DefaultProducer, DefaultProducerBuilder, PushConsumer, PushConsumerBuilder};
 use rocketmq_testkit::{Cluster, ClusterBuilder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 /// What lets a broker take messages back; 4.9 does not know it.
 const RECALL: &str = "recallMessageEnable=true";
@@ -31,6 +32,8 @@ pub struct Target {
 
 enum Kind {
     Testkit(Cluster),
+    /// The testkit without sockets, where tokio's time may be paused.
+    Memory(Cluster),
     Apache {
         name_server: String,
         own: Option<OwnApache>,
@@ -87,6 +90,35 @@ impl Target {
         Some(cluster.start().await.expect("start a cluster"))
     }
 
+    /// The same as [`shared`](Self::shared) for a story that runs with tokio's time paused: the testkit in memory. On a real broker
+    /// time goes on.
+    pub async fn shared_paused() -> Self {
+        match env::var("ROCKETMQ_TEST_NAMESRV") {
+            Ok(_) => {
+                tokio::time::resume();
+                Self::shared().await
+            }
+            Err(_) => Self::memory(Cluster::builder()).await,
+        }
+    }
+
+    /// The same as [`own`](Self::own), with so many brokers.
+    pub async fn own_paused(brokers: usize) -> Self {
+        match env::var("ROCKETMQ_TEST_NAMESRV") {
+            Ok(_) => {
+                tokio::time::resume();
+                Self::own_apache(&["--brokers", &brokers.to_string()]).await
+            }
+            Err(_) => Self::memory(Cluster::builder().brokers(brokers)).await,
+        }
+    }
+
+    /// The testkit in memory, for what no real broker can do.
+    pub async fn memory(builder: ClusterBuilder) -> Self {
+        let cluster = builder.in_memory().start().await;
+        Self::of(Kind::Memory(cluster.expect("start a cluster")))
+    }
+
     async fn testkit() -> Self {
         Self::of_cluster(Cluster::builder()).await
     }
@@ -127,7 +159,7 @@ impl Target {
 
     pub fn name_server(&self) -> &str {
         match &self.kind {
-            Kind::Testkit(cluster) => cluster.name_server_addr(),
+            Kind::Testkit(cluster) | Kind::Memory(cluster) => cluster.name_server_addr(),
             Kind::Apache { name_server, .. } => name_server,
         }
     }
@@ -135,7 +167,7 @@ impl Target {
     /// The cluster inside this process, if that is the target.
     pub fn cluster(&self) -> Option<&Cluster> {
         match &self.kind {
-            Kind::Testkit(cluster) => Some(cluster),
+            Kind::Testkit(cluster) | Kind::Memory(cluster) => Some(cluster),
             Kind::Apache { .. } => None,
         }
     }
@@ -143,6 +175,19 @@ impl Target {
     /// Whether time can be turned here, and faults can be asked for.
     pub fn is_testkit(&self) -> bool {
         self.cluster().is_some()
+    }
+
+    /// Whether tokio's time may be paused here, so that a story can say how long something took.
+    pub fn is_paused(&self) -> bool {
+        matches!(self.kind, Kind::Memory(_))
+    }
+
+    /// How clients reach this target.
+    pub fn environment(&self) -> Arc<dyn Environment> {
+        match &self.kind {
+            Kind::Memory(cluster) => cluster.environment(),
+            Kind::Testkit(_) | Kind::Apache { .. } => Arc::new(TcpEnvironment),
+        }
     }
 
     /// Whether the broker is a real one of the 4.9 line.
@@ -175,7 +220,14 @@ impl Target {
     pub async fn topic(&self, base: &str, queues: i32) -> String {
         let topic = self.name(base);
         for addr in self.brokers().await {
-            put_topic(&addr, &topic, queues).await;
+            check(
+                self.ask(
+                    &addr,
+                    RequestCode::UPDATE_AND_CREATE_TOPIC,
+                    topic_fields(&topic, queues),
+                )
+                .await,
+            );
         }
         self.wait_for_route(&topic).await;
         topic
@@ -183,110 +235,122 @@ impl Target {
 
     /// A producer of a group of its own.
     pub async fn producer(&self) -> DefaultProducer {
-        let started = DefaultProducer::builder(self.name("producers"))
+        let builder = self.producer_of(&self.name("producers"));
+        builder.start().await.expect("start a producer")
+    }
+
+    /// A builder of a producer, with the target's name server.
+    pub fn producer_of(&self, group: &str) -> DefaultProducerBuilder {
+        DefaultProducer::builder(group)
             .name_server(self.name_server())
-            .start()
-            .await;
-        started.expect("start a producer")
+            .environment(self.environment())
     }
 
     /// A builder for a member of a group, with the target's name server.
-    pub fn consumer(&self, group: &str) -> rocketmq_sdk::PushConsumerBuilder {
-        PushConsumer::builder(group).name_server(self.name_server())
+    pub fn consumer(&self, group: &str) -> PushConsumerBuilder {
+        PushConsumer::builder(group)
+            .name_server(self.name_server())
+            .environment(self.environment())
     }
 
     /// Lets time pass for the broker, where that can be done; a real one takes its own.
     pub fn turn(&self, by: Duration) {
-        if let Kind::Testkit(cluster) = &self.kind {
+        if let Some(cluster) = self.cluster() {
             cluster.clock().advance(by);
         }
     }
 
-    /// Ends the broker as a crash would.
-    pub async fn kill_broker(&self) {
-        match &self.kind {
-            Kind::Testkit(cluster) => cluster.broker("broker-a").kill().await,
-            Kind::Apache { own, .. } => {
-                own.as_ref()
-                    .expect("a target of its own")
-                    .down(&["--kill", "broker-a"])
-                    .await
-            }
+    /// Ends a broker as a crash does.
+    pub async fn kill_broker(&self, name: &str) {
+        match self.cluster() {
+            Some(cluster) => cluster.broker(name).kill().await,
+            None => self.servers().down(&["--kill", name]).await,
         }
     }
 
-    pub async fn start_broker(&self) {
-        match &self.kind {
-            Kind::Testkit(cluster) => cluster
-                .broker("broker-a")
-                .restart()
-                .await
-                .expect("restart the broker"),
-            Kind::Apache { own, .. } => {
-                own.as_ref()
-                    .expect("a target of its own")
-                    .up(&["broker-a"])
-                    .await
-            }
+    /// Ends a broker in order.
+    pub async fn stop_broker(&self, name: &str) {
+        match self.cluster() {
+            Some(cluster) => cluster.broker(name).stop().await,
+            None => self.servers().down(&[name]).await,
+        }
+    }
+
+    pub async fn start_broker(&self, name: &str) {
+        match self.cluster() {
+            Some(cluster) => cluster.broker(name).restart().await.expect("restart"),
+            None => self.servers().up(&[name]).await,
         }
     }
 
     pub async fn stop_name_server(&self) {
-        match &self.kind {
-            Kind::Testkit(cluster) => cluster.name_server().stop().await,
-            Kind::Apache { own, .. } => {
-                own.as_ref()
-                    .expect("a target of its own")
-                    .down(&["namesrv"])
-                    .await
-            }
+        match self.cluster() {
+            Some(cluster) => cluster.name_server().stop().await,
+            None => self.servers().down(&["namesrv"]).await,
         }
     }
 
     pub async fn start_name_server(&self) {
+        match self.cluster() {
+            Some(cluster) => cluster.name_server().start().expect("start"),
+            None => self.servers().up(&["namesrv"]).await,
+        }
+    }
+
+    /// The servers of a real target of this story's own.
+    fn servers(&self) -> &OwnApache {
         match &self.kind {
-            Kind::Testkit(cluster) => cluster
-                .name_server()
-                .start()
-                .expect("start the name server"),
-            Kind::Apache { own, .. } => {
-                own.as_ref()
-                    .expect("a target of its own")
-                    .up(&["namesrv"])
-                    .await
-            }
+            Kind::Apache { own: Some(own), .. } => own,
+            _ => panic!("the target is not this story's own"),
         }
     }
 
     /// The addresses of all masters.
     pub async fn brokers(&self) -> Vec<String> {
-        let answer = ask(
-            self.name_server(),
-            RequestCode::GET_BROKER_CLUSTER_INFO,
-            |_| {},
-        )
-        .await;
+        self.masters().await.into_values().collect()
+    }
+
+    /// The addresses of all masters, by their brokers' names.
+    pub async fn masters(&self) -> BTreeMap<String, String> {
+        let answer = self
+            .ask(
+                self.name_server(),
+                RequestCode::GET_BROKER_CLUSTER_INFO,
+                |_| {},
+            )
+            .await;
         let text = rocketmq_sdk::protocol::java_json::to_standard(&answer.body)
             .expect("JSON")
             .into_owned();
         let info: serde_json::Value = serde_json::from_slice(&text).expect("cluster information");
         let table = info["brokerAddrTable"].as_object().expect("brokers");
-        table
-            .values()
-            .filter_map(|broker| broker["brokerAddrs"]["0"].as_str())
-            .map(str::to_owned)
-            .collect()
+        let masters = table.iter().filter_map(|(name, broker)| {
+            let addr = broker["brokerAddrs"]["0"].as_str()?;
+            Some((name.clone(), addr.to_owned()))
+        });
+        masters.collect()
+    }
+
+    /// One request on a connection of its own, without the client.
+    pub async fn ask(
+        &self,
+        addr: &str,
+        code: RequestCode,
+        fields: impl FnOnce(&mut FieldWriter<'_>),
+    ) -> Command {
+        ask_over(&*self.environment(), addr, code, fields).await
     }
 
     async fn wait_for_route(&self, topic: &str) {
         let until = tokio::time::Instant::now() + PATIENCE;
         loop {
-            let answer = ask(
-                self.name_server(),
-                RequestCode::GET_ROUTEINFO_BY_TOPIC,
-                |fields| fields.put("topic", topic),
-            )
-            .await;
+            let answer = self
+                .ask(
+                    self.name_server(),
+                    RequestCode::GET_ROUTEINFO_BY_TOPIC,
+                    |fields| fields.put("topic", topic),
+                )
+                .await;
             if answer.response_code() == ResponseCode::SUCCESS {
                 return;
             }
@@ -357,7 +421,12 @@ pub async fn run(mut command: tokio::process::Command) -> String {
 
 /// Makes a topic on one broker, or changes its number of queues.
 pub async fn put_topic(addr: &str, topic: &str, queues: i32) {
-    let answer = ask(addr, RequestCode::UPDATE_AND_CREATE_TOPIC, |fields| {
+    let fields = topic_fields(topic, queues);
+    check(ask(addr, RequestCode::UPDATE_AND_CREATE_TOPIC, fields).await);
+}
+
+fn topic_fields(topic: &str, queues: i32) -> impl FnOnce(&mut FieldWriter<'_>) {
+    move |fields| {
         fields.put("topic", topic);
         fields.put("defaultTopic", "TBW102");
         fields.put_number("readQueueNums", queues.into());
@@ -366,19 +435,30 @@ pub async fn put_topic(addr: &str, topic: &str, queues: i32) {
         fields.put("topicFilterType", "SINGLE_TAG");
         fields.put_number("topicSysFlag", 0);
         fields.put("order", "false");
-    })
-    .await;
+    }
+}
+
+fn check(answer: Command) {
     let code = answer.response_code();
     assert_eq!(code, ResponseCode::SUCCESS, "{:?}", answer.remark);
 }
 
-/// One request on a connection of its own, without the client.
+/// One request on a connection of its own, over TCP and without the client.
 pub async fn ask(
     addr: &str,
     code: RequestCode,
     fields: impl FnOnce(&mut FieldWriter<'_>),
 ) -> Command {
-    let mut stream = TcpStream::connect(addr).await.expect("connect");
+    ask_over(&TcpEnvironment, addr, code, fields).await
+}
+
+async fn ask_over(
+    environment: &dyn Environment,
+    addr: &str,
+    code: RequestCode,
+    fields: impl FnOnce(&mut FieldWriter<'_>),
+) -> Command {
+    let mut stream = environment.connect(addr).await.expect("connect");
     let mut buffer = BytesMut::new();
     let head = Head::request(code, 1);
     frame::encode_with(&mut buffer, Serialization::Json, &head, None, 0, fields)
@@ -419,11 +499,11 @@ pub async fn stored(target: &Target, topic: &str, queues: i32) -> i64 {
     let mut sum = 0;
     for addr in target.brokers().await {
         for queue in 0..queues {
-            let answer = ask(&addr, RequestCode::GET_MAX_OFFSET, |fields| {
+            let asking = target.ask(&addr, RequestCode::GET_MAX_OFFSET, |fields| {
                 fields.put("topic", topic);
                 fields.put_number("queueId", queue.into());
-            })
-            .await;
+            });
+            let answer = asking.await;
             let fields: HashMap<_, _> = answer
                 .fields
                 .iter()

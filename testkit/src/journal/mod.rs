@@ -107,7 +107,7 @@ impl Journal {
     pub fn from_now(&self) -> Self {
         let ring = self.inner.ring.lock();
         Self {
-            from: ring.first + ring.entries.len() as u64,
+            from: ring.end(),
             ..self.clone()
         }
     }
@@ -124,6 +124,11 @@ impl Journal {
     /// All entries that are still kept, oldest first.
     pub fn entries(&self) -> Vec<Entry> {
         self.entries_from(self.from)
+    }
+
+    /// The number of the next entry: what a test notes down now happened before it.
+    pub fn position(&self) -> u64 {
+        self.inner.ring.lock().end()
     }
 
     /// Those that a closure selects.
@@ -159,7 +164,7 @@ impl Journal {
         entry.elapsed = self.inner.start.elapsed();
         {
             let mut ring = self.inner.ring.lock();
-            entry.number = ring.first + ring.entries.len() as u64;
+            entry.number = ring.end();
             ring.bytes += entry.kept();
             ring.entries.push_back(entry);
             while ring.entries.len() > self.inner.limit || ring.bytes > MAX_BYTES {
@@ -179,6 +184,11 @@ impl Journal {
 }
 
 impl Ring {
+    /// The number of the next entry.
+    fn end(&self) -> u64 {
+        self.first + self.entries.len() as u64
+    }
+
     fn forget_oldest(&mut self) {
         if let Some(oldest) = self.entries.pop_front() {
             self.first += 1;

@@ -1,0 +1,92 @@
+//! The checker: every judge sees every event once, in order, and names what may not be.
+
+mod duplicates;
+mod memory;
+mod offsets;
+mod order;
+mod recovery;
+mod sends;
+mod storms;
+#[cfg(test)]
+mod tests;
+
+use super::record::{Happened, History};
+
+/// What depends on the story.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// How many bytes one member may hold for its listeners, one pull for each queue included.
+    pub buffered: usize,
+    /// How many clients there are, whose questions add up.
+    pub clients: usize,
+}
+
+/// What the checker found. A history is right when `broken` is empty.
+#[derive(Debug, Default)]
+pub struct Report {
+    pub broken: Vec<String>,
+    /// Sends that were acknowledged.
+    pub acked: usize,
+    /// Sends that had an error.
+    pub failed: usize,
+    /// Oneway sends that are not in the log.
+    pub oneway_lost: usize,
+    /// Deliveries beyond the first success of each message, and how many there may be.
+    pub duplicates: usize,
+    pub allowed_duplicates: usize,
+    /// How many commits were seen and judged.
+    pub commits: usize,
+    /// The most bytes that a member held for its listeners.
+    pub buffered: usize,
+    /// The most questions about members of the group in a minute, from all clients together.
+    pub rebalances: usize,
+}
+
+impl Report {
+    /// Fails the story when an invariant is broken.
+    pub fn assert_right(&self) {
+        let first = &self.broken[..self.broken.len().min(10)];
+        assert!(
+            self.broken.is_empty(),
+            "{} broken, the first ones: {first:#?}",
+            self.broken.len()
+        );
+    }
+
+    fn broken(&mut self, finding: String) {
+        self.broken.push(finding);
+    }
+}
+
+/// Looks for breaks of some invariants.
+trait Judge {
+    fn see(&mut self, happened: &Happened, report: &mut Report);
+
+    /// Judges what can be told only at the end.
+    fn finish(&mut self, report: &mut Report) {
+        let _ = report;
+    }
+}
+
+/// Checks a whole history.
+pub fn check(history: &History, limits: &Limits) -> Report {
+    let mut report = Report::default();
+    let mut judges: Vec<Box<dyn Judge>> = vec![
+        Box::new(sends::Sends::new(&history.log)),
+        Box::new(order::Order::new(history.sees_brokers)),
+        Box::new(offsets::Offsets::new(&history.log)),
+        Box::new(duplicates::Duplicates::new(history)),
+        Box::new(memory::Memory::new(limits)),
+        Box::new(recovery::Recovery::default()),
+        Box::new(storms::Storms::new(limits)),
+    ];
+    for happened in &history.events {
+        for judge in &mut judges {
+            judge.see(happened, &mut report);
+        }
+    }
+    for judge in &mut judges {
+        judge.finish(&mut report);
+    }
+    report
+}

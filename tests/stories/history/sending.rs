@@ -1,0 +1,150 @@
+//! The load of a trial: numbered messages, sent in every way there is, until it is told to stop.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::future::join_all;
+use rocketmq_sdk::{DefaultProducer, Delivery, Error, Message, SendResult, SendStatus};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::record::{Event, Outcome, Recorder};
+
+/// A way of sending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Send,
+    Submit,
+    Callback,
+    Oneway,
+    Batch,
+}
+
+const WAYS: [Way; 5] = [
+    Way::Send,
+    Way::Submit,
+    Way::Callback,
+    Way::Oneway,
+    Way::Batch,
+];
+
+/// How many messages a batch has.
+const BATCH: usize = 3;
+
+/// How late an outcome may be.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// What is sent, and by whom.
+#[derive(Clone)]
+pub struct Sender {
+    pub producer: DefaultProducer,
+    pub topic: String,
+    pub recorder: Recorder,
+    /// How long a send may take, where time can be told.
+    pub timeout: Option<Duration>,
+    pub numbers: Arc<AtomicU64>,
+}
+
+/// Tasks that send, one for each way.
+pub struct Load {
+    stop: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    /// Each way sends, pauses, and sends again.
+    pub fn start(sender: &Sender, pause: Duration) -> Self {
+        let stop = CancellationToken::new();
+        let tasks = WAYS.map(|way| {
+            let (sender, stop) = (sender.clone(), stop.clone());
+            tokio::spawn(async move {
+                while !stop.is_cancelled() {
+                    sender.send(way).await;
+                    sleep(pause).await;
+                }
+            })
+        });
+        Self {
+            stop,
+            tasks: tasks.into(),
+        }
+    }
+
+    /// Returns when every send has its outcome.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        for task in join_all(self.tasks).await {
+            task.expect("a sender");
+        }
+    }
+}
+
+impl Sender {
+    async fn send(&self, way: Way) {
+        let count = if way == Way::Batch { BATCH } else { 1 };
+        let first = self.numbers.fetch_add(count as u64, Ordering::SeqCst);
+        let ids: Vec<_> = (first..first + count as u64).collect();
+        for &id in &ids {
+            self.recorder.add(Event::Sending { id });
+        }
+        let began = Instant::now();
+        let outcomes = self.outcomes(way, &ids).await;
+        let late = self
+            .timeout
+            .is_some_and(|timeout| began.elapsed() > timeout + GRACE);
+        for (id, outcome) in ids.into_iter().zip(outcomes) {
+            self.recorder.add(Event::Sent { id, outcome, late });
+        }
+    }
+
+    async fn outcomes(&self, way: Way, ids: &[u64]) -> Vec<Outcome> {
+        let message = |id: &u64| Message::new(&*self.topic, id.to_string());
+        let (producer, one) = (&self.producer, message(&ids[0]));
+        match way {
+            Way::Send => vec![outcome(&producer.send(one).await)],
+            Way::Submit => match producer.submit(one).await {
+                Ok(receipt) => vec![outcome(&receipt.await)],
+                Err(error) => vec![of_error(&error)],
+            },
+            Way::Callback => {
+                let (said, hears) = oneshot::channel();
+                producer.send_callback(one, |result| {
+                    let _ = said.send(outcome(&result));
+                });
+                vec![hears.await.expect("the callback is called")]
+            }
+            Way::Oneway => match producer.send_oneway(one).await {
+                Ok(()) => vec![Outcome::Oneway],
+                Err(error) => vec![of_error(&error)],
+            },
+            Way::Batch => match producer.send_batch(ids.iter().map(message).collect()).await {
+                Ok(results) => results.iter().map(of_result).collect(),
+                Err(error) => vec![of_error(&error); ids.len()],
+            },
+        }
+    }
+}
+
+fn outcome(result: &rocketmq_sdk::Result<SendResult>) -> Outcome {
+    match result {
+        Ok(result) => of_result(result),
+        Err(error) => of_error(error),
+    }
+}
+
+fn of_result(result: &SendResult) -> Outcome {
+    match result.status() {
+        SendStatus::SEND_OK => Outcome::Acked,
+        _ => Outcome::Unknown,
+    }
+}
+
+fn of_error(error: &Error) -> Outcome {
+    match error.delivery() {
+        Delivery::No => Outcome::NotStored,
+        _ => Outcome::Unknown,
+    }
+}

@@ -1,0 +1,314 @@
+//! A story under fault: members of one group, a load, what goes wrong, and at the end the check.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use rocketmq_sdk::{
+    ConsumeFromWhere, DefaultProducer, DefaultProducerBuilder, MessageExt, PushConsumer,
+    PushConsumerBuilder,
+};
+use rocketmq_testkit::Journal;
+use tokio::runtime::Handle;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::broker::{self, Cast};
+use super::check::{Limits, Report, check};
+use super::listening::{Act, Listening};
+use super::log;
+use super::panics::Watch;
+use super::record::{Event, Happened, History, Recorder};
+use super::sending::{Load, Sender};
+use super::severed::Severed;
+use crate::target::{PATIENCE, Target};
+
+/// How long a trial waits where time costs nothing.
+const PAUSED_PATIENCE: Duration = Duration::from_secs(3600);
+
+/// How long everything may take to go when the clients have gone.
+const REST: Duration = Duration::from_secs(5);
+
+/// The budget of a client for what its listeners wait for, and what each pull may be beyond it.
+const BUFFERED: usize = 257 * 1024 * 1024;
+
+/// A topic, a group that consumes it from its beginning, and a producer; and everything that happens to them.
+pub struct Trial {
+    pub target: Target,
+    pub topic: String,
+    pub group: String,
+    queues: i32,
+    recorder: Recorder,
+    panics: Watch,
+    tasks_before: usize,
+    producers: Vec<DefaultProducer>,
+    load: Option<Load>,
+    numbers: Arc<AtomicU64>,
+    members: Vec<Member>,
+    buffered: usize,
+}
+
+struct Member {
+    consumer: Option<PushConsumer>,
+    client_id: String,
+    alive: Arc<AtomicBool>,
+    cut: CancellationToken,
+}
+
+impl Trial {
+    /// Begins on a target, with a topic of so many queues on each broker.
+    pub async fn begin(target: Target, name: &str, queues: i32) -> Self {
+        let topic = target.topic(name, queues).await;
+        Self {
+            topic,
+            group: target.name(name),
+            queues,
+            recorder: Recorder::new(target.cluster().map(|cluster| cluster.journal().clone())),
+            panics: Watch::start(),
+            tasks_before: Handle::current().metrics().num_alive_tasks(),
+            producers: Vec::new(),
+            load: None,
+            numbers: Arc::default(),
+            members: Vec::new(),
+            buffered: BUFFERED,
+            target,
+        }
+    }
+
+    /// A member of the group whose listener succeeds at once.
+    pub async fn join(&mut self) -> usize {
+        self.join_acting(|_| Act::Succeed).await
+    }
+
+    /// A member whose listener does what a closure says of each message.
+    pub async fn join_acting(
+        &mut self,
+        act: impl Fn(&MessageExt) -> Act + Send + Sync + 'static,
+    ) -> usize {
+        self.join_with(|builder| builder, act).await
+    }
+
+    /// A member that is set up otherwise.
+    pub async fn join_with(
+        &mut self,
+        set_up: impl FnOnce(PushConsumerBuilder) -> PushConsumerBuilder,
+        act: impl Fn(&MessageExt) -> Act + Send + Sync + 'static,
+    ) -> usize {
+        let member = self.members.len();
+        let (alive, cut) = (Arc::new(AtomicBool::new(true)), CancellationToken::new());
+        let listening = Listening {
+            recorder: self.recorder.clone(),
+            member,
+            alive: Arc::clone(&alive),
+            act: Arc::new(act),
+        };
+        let builder = self
+            .target
+            .consumer(&self.group)
+            .environment(Severed::new(self.target.environment(), cut.clone()))
+            .subscribe(&*self.topic, "*")
+            .consume_from(ConsumeFromWhere::FirstOffset)
+            .listener_with(listening, Listening::listen);
+        // The others give queues up.
+        self.fault();
+        let consumer = set_up(builder).start().await.expect("start a consumer");
+        self.healed();
+        self.members.push(Member {
+            client_id: consumer.client_id().to_owned(),
+            consumer: Some(consumer),
+            alive,
+            cut,
+        });
+        member
+    }
+
+    /// A member's handle.
+    pub fn consumer(&self, member: usize) -> PushConsumer {
+        self.members[member]
+            .consumer
+            .clone()
+            .expect("a member that lives")
+    }
+
+    /// A member leaves in order.
+    pub async fn leave(&mut self, member: usize) {
+        self.fault();
+        if let Some(consumer) = self.members[member].consumer.take() {
+            let leaving = self
+                .recorder
+                .call("shutdown of a consumer", consumer.shutdown());
+            leaving.await.expect("shut a consumer down");
+        }
+        self.healed();
+    }
+
+    /// A member is gone at once, as if its process were killed: its connections end, and nobody hears of it again.
+    pub fn kill(&mut self, member: usize) {
+        let member = &mut self.members[member];
+        member.alive.store(false, Ordering::SeqCst);
+        member.cut.cancel();
+        member.consumer = None;
+    }
+
+    /// Sends in every way there is, with a pause after each send, until the end.
+    pub async fn load(&mut self, pause: Duration) {
+        self.load_with(|builder| builder, pause).await;
+    }
+
+    /// The same with a producer that is set up otherwise.
+    pub async fn load_with(
+        &mut self,
+        set_up: impl FnOnce(DefaultProducerBuilder) -> DefaultProducerBuilder,
+        pause: Duration,
+    ) {
+        let timeout = Duration::from_secs(3);
+        let builder = self.target.producer_of(&self.target.name("producers"));
+        let producer = set_up(builder.send_timeout(timeout));
+        let producer = producer.start().await.expect("start a producer");
+        let sender = Sender {
+            producer: producer.clone(),
+            topic: self.topic.clone(),
+            recorder: self.recorder.clone(),
+            timeout: self.target.is_paused().then_some(timeout),
+            numbers: Arc::clone(&self.numbers),
+        };
+        self.load = Some(Load::start(&sender, pause));
+        self.producers.push(producer);
+    }
+
+    /// Waits until so many more messages are acknowledged.
+    pub async fn acked(&self, more: usize) {
+        let goal = self.recorder.acked() + more;
+        self.wait("sending goes on", || self.recorder.acked() >= goal)
+            .await;
+    }
+
+    /// Waits until so many more messages are finished.
+    pub async fn finished(&self, more: usize) {
+        let goal = self.recorder.finished() + more;
+        self.wait("listening goes on", || self.recorder.finished() >= goal)
+            .await;
+    }
+
+    /// Notes that something goes wrong now.
+    pub fn fault(&self) {
+        self.recorder.add(Event::Fault);
+    }
+
+    /// Notes that it is over.
+    pub fn healed(&self) {
+        self.recorder.add(Event::Healed { within: None });
+    }
+
+    /// Notes that it is over, and that sends and listeners have to succeed again within some time, where time can be told.
+    pub fn healed_within(&self, within: Duration) {
+        let within = self.target.is_paused().then_some(within);
+        self.recorder.add(Event::Healed { within });
+    }
+
+    /// Waits until a condition holds.
+    pub async fn wait(&self, what: &str, done: impl Fn() -> bool) {
+        assert!(self.waited(done).await, "waited in vain until {what}");
+    }
+
+    async fn waited(&self, done: impl Fn() -> bool) -> bool {
+        let patience = if self.target.is_paused() {
+            PAUSED_PATIENCE
+        } else {
+            PATIENCE
+        };
+        let until = Instant::now() + patience;
+        while !done() {
+            if Instant::now() >= until {
+                return false;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        true
+    }
+
+    /// Ends the load, waits until everything that was acknowledged is finished, ends the clients, and checks what happened.
+    pub async fn end(mut self) -> Report {
+        if let Some(load) = self.load.take() {
+            load.stop().await;
+        }
+        // What is not finished by then the checker finds.
+        self.waited(|| self.recorder.unfinished() == 0).await;
+        self.leave_all().await;
+        let history = self.history().await;
+        let clients = self.members.len() + self.producers.len();
+        let report = check(
+            &history,
+            &Limits {
+                buffered: self.buffered,
+                clients,
+            },
+        );
+        report.assert_right();
+        assert_eq!(
+            report.commits > 0,
+            history.sees_brokers,
+            "what brokers saw is judged"
+        );
+        report
+    }
+
+    async fn leave_all(&mut self) {
+        for member in 0..self.members.len() {
+            if self.members[member].consumer.is_some() {
+                self.leave(member).await;
+            }
+        }
+        for producer in std::mem::take(&mut self.producers) {
+            let leaving = self
+                .recorder
+                .call("shutdown of a producer", producer.shutdown());
+            leaving.await.expect("shut a producer down");
+        }
+        let tasks = || Handle::current().metrics().num_alive_tasks();
+        if self.target.is_paused() {
+            sleep(REST).await;
+        } else {
+            self.waited(|| tasks() <= self.tasks_before).await;
+        }
+        self.recorder.add(Event::Rest {
+            tasks_before: self.tasks_before,
+            tasks_after: tasks(),
+        });
+        for text in self.panics.seen() {
+            self.recorder.add(Event::Panicked { text });
+        }
+    }
+
+    async fn history(&self) -> History {
+        let journal = self.target.cluster().map(|cluster| cluster.journal());
+        let entries = journal.map(Journal::entries);
+        let mut events = self.recorder.events();
+        let mut log = log::read(&self.target, &self.topic, self.queues).await;
+        let retry = format!("%RETRY%{}", self.group);
+        log.extend(log::read(&self.target, &retry, 1).await);
+        if let Some(entries) = &entries {
+            assert_eq!(
+                journal.map(Journal::forgotten),
+                Some(0),
+                "the journal is too small"
+            );
+            let numbers = self.members.iter().enumerate();
+            let cast = Cast {
+                group: &self.group,
+                members: numbers
+                    .map(|(at, member)| (member.client_id.clone(), at))
+                    .collect(),
+                log: &log,
+            };
+            events.extend(broker::events(entries, &cast));
+            // The order is kept where places are equal: what our side noted came first.
+            events.sort_by_key(|happened: &Happened| happened.place);
+        }
+        History {
+            events,
+            log,
+            sees_brokers: entries.is_some(),
+        }
+    }
+}
