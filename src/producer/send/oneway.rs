@@ -41,7 +41,7 @@ impl SendFuture {
         let queue = job.pick(&mut target, &queues, &Avoid::nothing())?;
         // Nothing of the application's own is held while this waits.
         drop(target);
-        let described = |error| job.describe(error, &queue, 1);
+        let described = |error| job.describe(error, &queue, 1).attempt(1, 1);
         let addr = queues
             .master(&queue.broker_name)
             .ok_or_else(|| described(no_master()))?;

@@ -424,6 +424,17 @@ async fn a_oneway_message_is_written_and_not_answered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_error_of_a_oneway_message_says_that_there_is_one_attempt() {
+    let world = World::with_brokers(&["a"]);
+    let producer = world.builder().start().await.unwrap();
+    producer.queues("t").await.unwrap();
+    world.remove_broker("a");
+    let error = producer.send_oneway(Message::new("t", "x")).await;
+    let text = error.unwrap_err().to_string();
+    assert!(text.contains("; attempt 1 of 1;"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn topics_that_were_named_are_known_from_the_start() {
     let world = World::with_brokers(&["a"]);
     let producer = world
