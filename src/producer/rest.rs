@@ -286,6 +286,10 @@ impl Job {
         let sent = timeout_at(patience, sending).await;
         match sent.unwrap_or(Err(CallError::TimedOut(Delivery::No))) {
             Ok(call) => {
+                if patience < self.budget.deadline() {
+                    // So that the connection notices that the broker is silent.
+                    call.wake_at(patience);
+                }
                 let (number, _) = self.budget.attempts();
                 Ok(Attempt {
                     call,

@@ -28,7 +28,7 @@ pub(super) struct Pending {
     late: u64,
 }
 
-/// Calls in a row that timed out, and when the first of them did.
+/// Calls in a row that waited in vain, and when the first of them had.
 #[derive(Debug, Default)]
 struct Unanswered {
     calls: u32,
@@ -42,6 +42,8 @@ struct Entry {
     wake_at: Option<Instant>,
     /// Where the request begins in the stream of written bytes.
     position: u64,
+    /// Whether it counts among those that waited in vain.
+    is_counted: bool,
     state: State,
 }
 
@@ -69,6 +71,7 @@ impl Pending {
                 deadline,
                 wake_at: None,
                 position,
+                is_counted: false,
                 state: State::Waiting(None),
             },
         );
@@ -76,7 +79,7 @@ impl Pending {
         Ok(opaque)
     }
 
-    /// Notes that a call wants to be woken at `at`, answered or not.
+    /// Notes that a call wants to be woken at `at` if it has no answer by then; it goes on.
     pub(super) fn wake_at(&mut self, opaque: i32, at: Instant) {
         if let Some(entry) = self.entries.get_mut(&opaque) {
             entry.wake_at = Some(at);
@@ -158,16 +161,20 @@ impl Pending {
             let State::Waiting(waker) = &mut entry.state else {
                 continue;
             };
-            if entry.deadline <= now {
-                if entry.position < written {
-                    self.silent.add(now);
-                    self.stuck.add(now);
-                }
+            let is_due = entry.deadline <= now;
+            let is_woken = entry.wake_at.is_some_and(|at| at <= now);
+            // One that is woken in vain is given up, too, as soon as another peer has answered.
+            if (is_due || is_woken) && entry.position < written && !entry.is_counted {
+                entry.is_counted = true;
+                self.silent.add(now);
+                self.stuck.add(now);
+            }
+            if is_due {
                 // A request that is not written yet still will be.
                 entry.finish(Err(CallError::TimedOut(Delivery::Unknown)), wakers);
                 continue;
             }
-            if entry.wake_at.is_some_and(|at| at <= now) {
+            if is_woken {
                 entry.wake_at = None;
                 wakers.extend(waker.take());
             }
@@ -200,7 +207,7 @@ impl Pending {
         self.due
     }
 
-    /// When the first of `calls` or more in a row timed out while nothing came from the peer, if so many did.
+    /// When the first of `calls` or more in a row had waited in vain while nothing came from the peer, if so many did.
     pub(super) fn silent_since(&self, calls: u32) -> Option<Instant> {
         self.silent.since(calls)
     }

@@ -31,8 +31,8 @@ const WRITE_CHUNKS: usize = 16;
 /// up what tokio lets a task do at once, and no deadline would come.
 const TURN: u32 = 32;
 
-/// The peer is given up after this many calls in a row without an answer, if nothing at all was heard from it for this long after
-/// the first of them had timed out: calls that wait for less than a broker's pause must not end those that can wait.
+/// The peer is given up after this many calls in a row that waited in vain, if nothing at all was heard from it for this long after
+/// the first of them had: calls that wait for less than a broker's pause must not end those that can wait.
 const SILENT_CALLS: u32 = 3;
 const SILENT_FOR: Duration = Duration::from_secs(1);
 

@@ -277,6 +277,24 @@ async fn a_large_answer_that_comes_slowly_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_silent_peer_is_given_up_although_its_callers_turn_to_others_in_time() {
+    let rig = rig();
+    let patient = call(&rig.connection, 60 * SECOND);
+    let began = Instant::now();
+    for _ in 0..3 {
+        let hasty = call(&rig.connection, 3 * SECOND);
+        hasty.wake_at(Instant::now() + SECOND);
+        tokio::time::sleep(SECOND + SECOND / 10).await;
+        drop(hasty);
+    }
+    assert!(matches!(
+        patient.await,
+        Err(CallError::Lost(Cause::Silent, _))
+    ));
+    assert!(began.elapsed() < 5 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hiccup_of_a_peer_that_was_asked_nothing_for_long_is_no_silence() {
     let mut rig = rig();
     tokio::time::sleep(60 * SECOND).await;

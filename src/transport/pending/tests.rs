@@ -95,13 +95,32 @@ fn a_call_is_woken_when_it_wants_to_be_and_goes_on() {
         rig.pending.due(),
         Some(rig.now + Duration::from_millis(3000))
     );
-    assert!(rig.pending.silent_since(1).is_none());
     // Only once, and the answer is still waited for.
     rig.expire(2000, 1);
     assert_eq!(rig.woken(), 1);
     assert!(rig.poll(opaque).is_pending());
     rig.answer(opaque);
     assert!(matches!(rig.poll(opaque), Poll::Ready(Ok(_))));
+}
+
+#[test]
+fn a_call_that_was_woken_in_vain_makes_the_peer_silent_once() {
+    let mut rig = Rig::new();
+    for (written, silent) in [(0, false), (1, true)] {
+        let opaque = rig.enter(3000);
+        let at = rig.now + Duration::from_millis(1000);
+        rig.pending.wake_at(opaque, at);
+        rig.expire(1000, written);
+        assert_eq!(rig.pending.silent_since(1), silent.then_some(at));
+        if silent {
+            // Its deadline tells nothing more.
+            rig.expire(3000, written);
+            assert!(rig.pending.silent_since(2).is_none());
+        }
+        rig.pending.forget(opaque);
+    }
+    rig.pending.heard(0);
+    assert!(rig.pending.silent_since(1).is_none());
 }
 
 #[test]
