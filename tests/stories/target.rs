@@ -102,7 +102,7 @@ impl Target {
         }
     }
 
-    /// The same as [`own`](Self::own), with so many brokers.
+    /// A target of its own with so many brokers, which the story may stop and start. For a story that runs with tokio's time paused.
     pub async fn own_paused(brokers: usize) -> Self {
         match env::var("ROCKETMQ_TEST_NAMESRV") {
             Ok(_) => {

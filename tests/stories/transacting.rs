@@ -267,8 +267,8 @@ async fn a_producer_that_has_sent_nothing_is_asked_also_after_its_broker_was_awa
         .topics([topic.clone()])
         .check_with(database, check);
     let heir = heir.start().await.unwrap();
-    target.kill_broker().await;
-    target.start_broker().await;
+    target.kill_broker("broker-a").await;
+    target.start_broker("broker-a").await;
     let (consumer, received) = read(&target, &topic).await;
     received
         .wait(&target, "it came", |received| received.count() > 0)

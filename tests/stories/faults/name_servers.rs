@@ -1,1 +1,84 @@
-//! Name servers.
+//! Name servers that are down, and routes that are not what they were.
+
+use std::time::Duration;
+
+use rocketmq_sdk::{DefaultProducer, ErrorKind, Message};
+use rocketmq_testkit::Cluster;
+use tokio::time::sleep;
+
+use crate::history::{Act, Trial};
+use crate::target::{PATIENCE, Target};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn f07_a_name_server_that_is_down_for_a_while_is_not_missed() {
+    let target = Target::own_paused(1).await;
+    // Ten minutes, where they cost nothing.
+    let long = if target.is_paused() { 600 } else { 5 } * SECOND;
+    let mut trial = Trial::begin(target, "nameless", 2).await;
+    trial.join().await;
+    let builder = trial.target.producer_of(&trial.target.name("others"));
+    let other = builder.start().await.unwrap();
+    trial.load(2 * SECOND).await;
+    trial.acked(10).await;
+    trial.fault();
+    trial.target.stop_name_server().await;
+    sleep(long).await;
+    let unknown = Message::new(trial.target.name("unknown"), "x");
+    let error = other.send(unknown).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NameServer, "{error}");
+    assert!(
+        error.to_string().contains(trial.target.name_server()),
+        "{error}"
+    );
+    trial.finished(10).await;
+    trial.target.start_name_server().await;
+    trial.healed();
+    // Brokers register again within 30 s of a name server's start.
+    trial
+        .within(
+            PATIENCE,
+            wait_until_sent(&other, &trial.target.name("after")),
+        )
+        .await;
+    other.shutdown().await.unwrap();
+    drop(other);
+    let report = trial.end().await;
+    assert_eq!((report.failed, report.duplicates), (0, 0), "{report:?}");
+}
+
+async fn wait_until_sent(producer: &DefaultProducer, topic: &str) {
+    while producer.send(Message::new(topic, "after")).await.is_err() {
+        sleep(SECOND / 10).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn f07_two_of_three_name_servers_that_are_down_are_passed_over() {
+    let target = Target::memory(Cluster::builder()).await;
+    let addrs = format!("127.0.0.1:1;{};127.0.0.1:2", target.name_server());
+    let mut trial = Trial::begin(target, "third", 2).await;
+    for _ in 0..3 {
+        trial
+            .join_with(|builder| builder.name_server(&addrs), |_| Act::Succeed)
+            .await;
+        trial
+            .load_with(|builder| builder.name_server(&addrs), SECOND)
+            .await;
+        trial.finished(50).await;
+    }
+    let report = trial.end().await;
+    assert_eq!(report.failed, 0, "{report:?}");
+}
+
+#[tokio::test]
+async fn f07_without_a_name_server_the_first_send_says_so_in_bounded_time() {
+    let producer = DefaultProducer::builder("nobody").name_server("127.0.0.1:1");
+    let producer = producer.start().await.unwrap();
+    let sending = producer.send(Message::new("t", "x")).timeout(SECOND);
+    let error = sending.await.unwrap_err();
+    assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
+    assert!(error.is_retryable());
+    producer.shutdown().await.unwrap();
+}

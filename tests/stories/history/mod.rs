@@ -15,5 +15,5 @@ mod severed;
 mod trial;
 
 pub use check::Report;
-pub use listening::Act;
+pub use listening::{Act, id};
 pub use trial::Trial;

@@ -115,6 +115,8 @@ pub enum Outcome {
     Unknown,
     /// Nobody asked.
     Oneway,
+    /// Nobody asked, and it was not even written.
+    Unwritten,
 }
 
 /// What a member was told of the group's offset in a queue.

@@ -118,7 +118,10 @@ impl Sender {
             }
             Way::Oneway => match producer.send_oneway(one).await {
                 Ok(()) => vec![Outcome::Oneway],
-                Err(error) => vec![of_error(&error)],
+                Err(error) => vec![match of_error(&error) {
+                    Outcome::NotStored => Outcome::Unwritten,
+                    _ => Outcome::Oneway,
+                }],
             },
             Way::Batch => match producer.send_batch(ids.iter().map(message).collect()).await {
                 Ok(results) => results.iter().map(of_result).collect(),

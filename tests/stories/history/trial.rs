@@ -8,7 +8,7 @@ use rocketmq_sdk::{
     ConsumeFromWhere, DefaultProducer, DefaultProducerBuilder, MessageExt, PushConsumer,
     PushConsumerBuilder,
 };
-use rocketmq_testkit::Journal;
+use rocketmq_testkit::{Cluster, Journal};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -42,7 +42,7 @@ pub struct Trial {
     panics: Watch,
     tasks_before: usize,
     producers: Vec<DefaultProducer>,
-    load: Option<Load>,
+    loads: Vec<Load>,
     numbers: Arc<AtomicU64>,
     members: Vec<Member>,
     buffered: usize,
@@ -67,12 +67,17 @@ impl Trial {
             panics: Watch::start(),
             tasks_before: Handle::current().metrics().num_alive_tasks(),
             producers: Vec::new(),
-            load: None,
+            loads: Vec::new(),
             numbers: Arc::default(),
             members: Vec::new(),
             buffered: BUFFERED,
             target,
         }
+    }
+
+    /// The testkit's cluster that this runs on.
+    pub fn cluster(&self) -> &Cluster {
+        self.target.cluster().expect("a cluster of the testkit")
     }
 
     /// A member of the group whose listener succeeds at once.
@@ -122,14 +127,6 @@ impl Trial {
         member
     }
 
-    /// A member's handle.
-    pub fn consumer(&self, member: usize) -> PushConsumer {
-        self.members[member]
-            .consumer
-            .clone()
-            .expect("a member that lives")
-    }
-
     /// A member leaves in order.
     pub async fn leave(&mut self, member: usize) {
         self.fault();
@@ -172,7 +169,7 @@ impl Trial {
             timeout: self.target.is_paused().then_some(timeout),
             numbers: Arc::clone(&self.numbers),
         };
-        self.load = Some(Load::start(&sender, pause));
+        self.loads.push(Load::start(&sender, pause));
         self.producers.push(producer);
     }
 
@@ -206,6 +203,18 @@ impl Trial {
         self.recorder.add(Event::Healed { within });
     }
 
+    /// Does something that must not take longer, where time can be told.
+    pub async fn within<T>(&self, limit: Duration, doing: impl Future<Output = T>) -> T {
+        let began = Instant::now();
+        let done = doing.await;
+        let took = began.elapsed();
+        assert!(
+            !self.target.is_paused() || took <= limit,
+            "it took {took:?}, not {limit:?}"
+        );
+        done
+    }
+
     /// Waits until a condition holds.
     pub async fn wait(&self, what: &str, done: impl Fn() -> bool) {
         assert!(self.waited(done).await, "waited in vain until {what}");
@@ -229,7 +238,7 @@ impl Trial {
 
     /// Ends the load, waits until everything that was acknowledged is finished, ends the clients, and checks what happened.
     pub async fn end(mut self) -> Report {
-        if let Some(load) = self.load.take() {
+        for load in std::mem::take(&mut self.loads) {
             load.stop().await;
         }
         // What is not finished by then the checker finds.

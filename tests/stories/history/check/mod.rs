@@ -27,7 +27,7 @@ pub struct Report {
     pub broken: Vec<String>,
     /// Sends that were acknowledged.
     pub acked: usize,
-    /// Sends that had an error.
+    /// Sends that had an error; without oneway ones.
     pub failed: usize,
     /// Oneway sends that are not in the log.
     pub oneway_lost: usize,

@@ -32,7 +32,7 @@ impl Sends {
             Some(Outcome::Acked) if !self.finished.contains(&id) => Some(format!(
                 "I2: {id} was acknowledged and no listener finished it"
             )),
-            Some(Outcome::NotStored) if logged => Some(format!(
+            Some(Outcome::NotStored | Outcome::Unwritten) if logged => Some(format!(
                 "I6: {id} is in the log, but its error says that it is not"
             )),
             Some(_) => None,
@@ -63,10 +63,8 @@ impl Judge for Sends {
             Event::Called { call, what } => {
                 self.calls.insert(*call, what);
             }
-            Event::Returned { call } => {
-                if self.calls.remove(call).is_none() {
-                    report.broken(format!("I6: call {call} returned once too often"));
-                }
+            Event::Returned { call } if self.calls.remove(call).is_none() => {
+                report.broken(format!("I6: call {call} returned once too often"));
             }
             _ => {}
         }
@@ -81,8 +79,8 @@ impl Judge for Sends {
             match outcome {
                 Some(Outcome::Acked) => report.acked += 1,
                 Some(Outcome::NotStored | Outcome::Unknown) => report.failed += 1,
-                Some(Outcome::Oneway) => {
-                    report.oneway_lost += usize::from(!self.logged.contains(&id))
+                Some(Outcome::Oneway | Outcome::Unwritten) => {
+                    report.oneway_lost += usize::from(!self.logged.contains(&id));
                 }
                 None => {}
             }

@@ -444,6 +444,10 @@ fn i6_a_missing_second_late_or_untrue_outcome() {
         replaced(Outcome::NotStored, false),
         "I6: 0 is in the log, but its error says",
     );
+    assert_finds(
+        replaced(Outcome::Unwritten, false),
+        "I6: 0 is in the log, but its error says",
+    );
     // An error that leaves it open is right either way.
     check(replaced(Outcome::Unknown, false)).assert_right();
     let hanging = with(|events| remove(events, &Event::Returned { call: 1 }));
