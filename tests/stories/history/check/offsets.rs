@@ -129,6 +129,10 @@ impl Judge for Offsets {
                 told,
             } => {
                 let place = self.place(*member, queue);
+                // It may be late: the member has asked again since, and has begun.
+                if place.start == Start::Free {
+                    return;
+                }
                 (place.floor, place.start) = match *told {
                     Told::At(offset) => (Some(offset), Start::At(offset)),
                     Told::Nothing => (None, Start::Chosen),

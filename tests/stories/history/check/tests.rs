@@ -332,6 +332,10 @@ fn i4_a_member_that_does_not_know_where_to_begin() {
         with(|events| events.extend(elsewhere)),
         "begins t@broker-a:0 at 0, and the group is at 2",
     );
+    // The answer to an older question comes when it has begun.
+    let late = [asked(1), asked(1), told(1, Told::At(0)), pulls(1, 0)];
+    let late = [&late[..], &[told(1, Told::At(0)), pulls(1, 2)]].concat();
+    check(with(|events| events.extend(late))).assert_right();
     let altered = [asked(1), told(1, Told::Something), pulls(1, 0)];
     check(with(|events| events.extend(altered))).assert_right();
 }
