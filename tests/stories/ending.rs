@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use futures::FutureExt;
 use rocketmq_sdk::{ConsumeFromWhere, ConsumeStatus, DefaultProducer, Message, PushConsumer};
 use rocketmq_testkit::Cluster;
 use tokio::runtime::Handle;
-use tokio::task::yield_now;
 use tokio::time::sleep;
+
+use crate::dropping::poll;
 
 /// More polls than a start or an end of a consumer takes.
 const POLLS: usize = 200;
@@ -54,24 +54,12 @@ async fn tasks() -> usize {
     Handle::current().metrics().num_alive_tasks()
 }
 
-/// Polls a future so often, or until it is ready, and drops it then. Whether it was ready.
-async fn poll<T>(future: impl Future<Output = T>, times: usize) -> bool {
-    let mut future = Box::pin(future);
-    for _ in 0..times {
-        if (&mut future).now_or_never().is_some() {
-            return true;
-        }
-        yield_now().await;
-    }
-    false
-}
-
 #[tokio::test(start_paused = true)]
 async fn f37_a_start_that_is_dropped_anywhere_leaves_nothing() {
     let cluster = cluster().await;
     let before = tasks().await;
     for times in 0..POLLS {
-        let is_ready = poll(start(&cluster), times).await;
+        let is_ready = poll(start(&cluster), times).await.is_some();
         assert_eq!(tasks().await, before, "after {times} polls");
         if is_ready {
             return;

@@ -15,6 +15,7 @@ mod committed;
 mod consuming;
 mod crossing;
 mod delaying;
+mod dropping;
 mod ending;
 mod failing;
 mod faults;

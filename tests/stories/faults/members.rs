@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use rocketmq_sdk::MessageExt;
 use rocketmq_testkit::{Cluster, RequestCode, ResponseCode};
 use tokio::time::sleep;
 
-use crate::history::{Act, Trial};
+use crate::history::{Act, Trial, id};
 use crate::target::Target;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -40,4 +41,74 @@ async fn f19_what_could_not_be_sent_back_by_a_member_that_is_killed_goes_to_anot
         // Where they had been stored, they come from both topics.
         assert_eq!(report.duplicates > 0, is_stored, "{report:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn f23_what_is_under_way_when_a_queue_is_revoked_changes_nothing_when_it_is_back() {
+    let target = Target::memory(Cluster::builder()).await;
+    let mut trial = Trial::begin(target, "epochs", 4).await;
+    let slow = |message: &MessageExt| match id(message.body()) % 10 {
+        0 => Act::SucceedAfter(8 * SECOND),
+        _ => Act::Succeed,
+    };
+    let member = trial.join_acting(slow).await;
+    trial.load(SECOND).await;
+    for is_back in [false, true, false, true] {
+        trial.finished(50).await;
+        trial.fault();
+        let client = trial.client_id(member).to_owned();
+        let faults = trial.cluster().faults();
+        let pulls = faults.on_pulls().client(&*client).answer().hold();
+        let commits = faults.on(RequestCode::UPDATE_CONSUMER_OFFSET);
+        let commits = commits.client(client).hold();
+        trial
+            .wait("pulls and commits are under way", || {
+                pulls.held() >= 4 && commits.held() > 0
+            })
+            .await;
+        let other = trial.join_acting(slow).await;
+        trial.finished(20).await;
+        if is_back {
+            trial.leave(other).await;
+        }
+        pulls.release_all();
+        commits.release_all();
+        pulls.remove();
+        commits.remove();
+        if !is_back {
+            trial.finished(20).await;
+            trial.leave(other).await;
+        }
+        trial.healed_within(10 * SECOND);
+    }
+    let report = trial.end().await;
+    assert_eq!(report.failed, 0, "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn f23_l02_a_late_pull_of_a_revoked_queue_is_dropped() {
+    let target = Target::memory(Cluster::builder()).await;
+    let mut trial = Trial::begin(target, "late", 4).await;
+    let member = trial.join().await;
+    trial.load(SECOND).await;
+    for _ in 0..3 {
+        trial.finished(50).await;
+        // Everything that was given is committed, and the next messages are on their way to the member that loses queues.
+        let faults = trial.cluster().faults();
+        let held = faults
+            .on_pulls()
+            .client(trial.client_id(member))
+            .answer()
+            .hold();
+        sleep(20 * SECOND).await;
+        assert_eq!(held.held(), 4);
+        let other = trial.join().await;
+        trial.finished(20).await;
+        held.release_all();
+        held.remove();
+        trial.finished(20).await;
+        trial.leave(other).await;
+    }
+    let report = trial.end().await;
+    assert_eq!((report.failed, report.duplicates), (0, 0), "{report:?}");
 }

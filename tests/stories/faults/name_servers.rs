@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rocketmq_sdk::{DefaultProducer, ErrorKind, Message};
-use rocketmq_testkit::Cluster;
+use rocketmq_testkit::{Cluster, OnRequest, RequestCode, ResponseCode, Rule};
 use tokio::time::sleep;
 
 use crate::history::{Act, Trial};
@@ -70,6 +70,36 @@ async fn f07_two_of_three_name_servers_that_are_down_are_passed_over() {
     }
     let report = trial.end().await;
     assert_eq!(report.failed, 0, "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn f08_l17_a_route_that_name_servers_do_not_know_for_a_while_is_kept() {
+    type Forget = fn(OnRequest) -> Rule;
+    let ways: [Forget; 3] = [
+        |on| on.reply(ResponseCode::TOPIC_NOT_EXIST, "it does not exist"),
+        |on| on.reply(ResponseCode::SYSTEM_ERROR, "not yet"),
+        |on| {
+            let empty = br#"{"brokerDatas":[],"filterServerTable":{},"queueDatas":[]}"#;
+            on.answer().edit_body(|body| *body = empty.to_vec())
+        },
+    ];
+    for forget in ways {
+        let target = Target::memory(Cluster::builder().brokers(2)).await;
+        let mut trial = Trial::begin(target, "forgotten", 2).await;
+        trial.join().await;
+        trial.join().await;
+        trial.load(SECOND).await;
+        trial.finished(20).await;
+        trial.fault();
+        let faults = trial.cluster().name_server().faults();
+        let rule = forget(faults.on(RequestCode::GET_ROUTEINFO_BY_TOPIC));
+        sleep(60 * SECOND).await;
+        assert!(rule.hits() > 0);
+        rule.remove();
+        trial.healed();
+        let report = trial.end().await;
+        assert_eq!((report.failed, report.duplicates), (0, 0), "{report:?}");
+    }
 }
 
 #[tokio::test]

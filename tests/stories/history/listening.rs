@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rocketmq_sdk::{ConsumeResult, MessageExt};
+use parking_lot::Mutex;
+use rocketmq_sdk::{ConsumeResult, MessageExt, PushConsumer};
 use tokio::time::sleep;
 
 use super::record::{Event, Recorder};
@@ -23,6 +24,8 @@ pub enum Act {
     PanicInDrop,
     /// It never ends.
     Hang,
+    /// It ends its own member, and waits for that.
+    End,
 }
 
 #[derive(Clone)]
@@ -32,7 +35,11 @@ pub struct Listening {
     /// Whether the member lives: nobody hears what one does that was killed.
     pub alive: Arc<AtomicBool>,
     pub act: Arc<dyn Fn(&MessageExt) -> Act + Send + Sync>,
+    pub consumer: Slot,
 }
+
+/// Where a member's consumer is, while somebody holds it.
+pub type Slot = Arc<Mutex<Option<PushConsumer>>>;
 
 impl Listening {
     pub async fn listen(self, messages: Vec<MessageExt>) -> ConsumeResult {
@@ -50,6 +57,7 @@ impl Listening {
             Act::Succeed => {}
             Act::SucceedAfter(time) => sleep(time).await,
             Act::Hang => pending().await,
+            Act::End => self.end().await,
             Act::Later | Act::Fail | Act::Panic | Act::PanicInDrop => {
                 self.ended(&messages, false);
                 return fail(act);
@@ -57,6 +65,14 @@ impl Listening {
         }
         self.ended(&messages, true);
         ConsumeResult::success()
+    }
+
+    async fn end(&self) {
+        let consumer = self.consumer.lock().clone();
+        if let Some(consumer) = consumer {
+            // It waits for itself, and is dropped after a while.
+            let _ = consumer.shutdown().await;
+        }
     }
 
     fn ended(&self, messages: &[MessageExt], success: bool) {

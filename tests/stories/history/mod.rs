@@ -9,6 +9,7 @@ mod check;
 mod listening;
 mod log;
 mod panics;
+mod process;
 mod record;
 mod sending;
 mod severed;
@@ -16,4 +17,5 @@ mod trial;
 
 pub use check::Report;
 pub use listening::{Act, id};
+pub use process::live;
 pub use trial::Trial;

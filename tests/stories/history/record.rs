@@ -113,7 +113,7 @@ pub enum Outcome {
     NotStored,
     /// An error that says that it may have been stored.
     Unknown,
-    /// Nobody asked.
+    /// Nobody asked, or nobody asks any more.
     Oneway,
     /// Nobody asked, and it was not even written.
     Unwritten,

@@ -12,10 +12,11 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::record::{Event, Outcome, Recorder};
+use crate::dropping::poll;
 
 /// A way of sending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+pub enum Way {
     Send,
     Submit,
     Callback,
@@ -23,7 +24,7 @@ enum Way {
     Batch,
 }
 
-const WAYS: [Way; 5] = [
+pub const WAYS: [Way; 5] = [
     Way::Send,
     Way::Submit,
     Way::Callback,
@@ -32,7 +33,7 @@ const WAYS: [Way; 5] = [
 ];
 
 /// How many messages a batch has.
-const BATCH: usize = 3;
+pub const BATCH: usize = 3;
 
 /// How late an outcome may be.
 const GRACE: Duration = Duration::from_millis(100);
@@ -83,18 +84,49 @@ impl Load {
 }
 
 impl Sender {
+    /// So many sends at once, in every way there is.
+    pub async fn crowd(&self, sends: usize) {
+        let ways = WAYS.into_iter().cycle().take(sends);
+        let sends = ways.map(|way| {
+            let sender = self.clone();
+            tokio::spawn(async move { sender.send(way).await })
+        });
+        for sent in join_all(sends).await {
+            sent.expect("a sender");
+        }
+    }
+
+    /// Sends in every way there is, and drops each send after so many polls.
+    pub async fn give_up(&self, polls: usize) {
+        for way in WAYS {
+            let ids = self.begin(way);
+            let outcomes = poll(self.outcomes(way, &ids), polls).await;
+            let outcomes = outcomes.unwrap_or_else(|| vec![Outcome::Oneway; ids.len()]);
+            self.end(ids, outcomes, false);
+        }
+    }
+
     async fn send(&self, way: Way) {
+        let ids = self.begin(way);
+        let began = Instant::now();
+        let outcomes = self.outcomes(way, &ids).await;
+        let late = self
+            .timeout
+            .is_some_and(|timeout| began.elapsed() > timeout + GRACE);
+        self.end(ids, outcomes, late);
+    }
+
+    fn begin(&self, way: Way) -> Vec<u64> {
         let count = if way == Way::Batch { BATCH } else { 1 };
         let first = self.numbers.fetch_add(count as u64, Ordering::SeqCst);
         let ids: Vec<_> = (first..first + count as u64).collect();
         for &id in &ids {
             self.recorder.add(Event::Sending { id });
         }
-        let began = Instant::now();
-        let outcomes = self.outcomes(way, &ids).await;
-        let late = self
-            .timeout
-            .is_some_and(|timeout| began.elapsed() > timeout + GRACE);
+        ids
+    }
+
+    fn end(&self, ids: Vec<u64>, outcomes: Vec<Outcome>, late: bool) {
         for (id, outcome) in ids.into_iter().zip(outcomes) {
             self.recorder.add(Event::Sent { id, outcome, late });
         }

@@ -1,12 +1,12 @@
 //! A story under fault: members of one group, a load, what goes wrong, and at the end the check.
 
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rocketmq_sdk::{
-    ConsumeFromWhere, DefaultProducer, DefaultProducerBuilder, MessageExt, PushConsumer,
-    PushConsumerBuilder,
+    ConsumeFromWhere, DefaultProducer, DefaultProducerBuilder, MessageExt, PushConsumerBuilder,
 };
 use rocketmq_testkit::{Cluster, Journal};
 use tokio::runtime::Handle;
@@ -15,16 +15,20 @@ use tokio_util::sync::CancellationToken;
 
 use super::broker::{self, Cast};
 use super::check::{Limits, Report, check};
-use super::listening::{Act, Listening};
+use super::listening::{Act, Listening, Slot};
 use super::log;
 use super::panics::Watch;
+use super::process::Process;
 use super::record::{Event, Happened, History, Recorder};
-use super::sending::{Load, Sender};
+use super::sending::{BATCH, Load, Sender, WAYS};
 use super::severed::Severed;
 use crate::target::{PATIENCE, Target};
 
 /// How long a trial waits where time costs nothing.
 const PAUSED_PATIENCE: Duration = Duration::from_secs(3600);
+
+/// How long a send may take.
+const SEND_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long everything may take to go when the clients have gone.
 const REST: Duration = Duration::from_secs(5);
@@ -45,11 +49,13 @@ pub struct Trial {
     loads: Vec<Load>,
     numbers: Arc<AtomicU64>,
     members: Vec<Member>,
+    clients: usize,
     buffered: usize,
 }
 
 struct Member {
-    consumer: Option<PushConsumer>,
+    consumer: Slot,
+    process: Option<Process>,
     client_id: String,
     alive: Arc<AtomicBool>,
     cut: CancellationToken,
@@ -70,6 +76,7 @@ impl Trial {
             loads: Vec::new(),
             numbers: Arc::default(),
             members: Vec::new(),
+            clients: 0,
             buffered: BUFFERED,
             target,
         }
@@ -101,11 +108,13 @@ impl Trial {
     ) -> usize {
         let member = self.members.len();
         let (alive, cut) = (Arc::new(AtomicBool::new(true)), CancellationToken::new());
+        let slot = Slot::default();
         let listening = Listening {
             recorder: self.recorder.clone(),
             member,
             alive: Arc::clone(&alive),
             act: Arc::new(act),
+            consumer: Arc::clone(&slot),
         };
         let builder = self
             .target
@@ -118,19 +127,51 @@ impl Trial {
         self.fault();
         let consumer = set_up(builder).start().await.expect("start a consumer");
         self.healed();
+        self.clients += 1;
+        let client_id = consumer.client_id().to_owned();
+        *slot.lock() = Some(consumer);
         self.members.push(Member {
-            client_id: consumer.client_id().to_owned(),
-            consumer: Some(consumer),
+            client_id,
+            consumer: slot,
+            process: None,
             alive,
             cut,
         });
         member
     }
 
+    /// A member in a process of its own, whose listener succeeds.
+    pub async fn join_process(&mut self) -> usize {
+        let member = self.members.len();
+        let told = [self.target.name_server(), &self.topic, &self.group];
+        self.fault();
+        let (process, client_id) = Process::start(&told, member, self.recorder.clone()).await;
+        self.healed();
+        self.clients += 1;
+        self.members.push(Member {
+            client_id,
+            consumer: Slot::default(),
+            process: Some(process),
+            alive: Arc::default(),
+            cut: CancellationToken::new(),
+        });
+        member
+    }
+
+    /// A member's process is sent a signal, and has ended.
+    pub async fn end_process(&mut self, member: usize, signal: &str) -> ExitStatus {
+        let process = self.members[member].process.take();
+        self.fault();
+        let status = process.expect("a process").end(signal).await;
+        self.healed();
+        status
+    }
+
     /// A member leaves in order.
     pub async fn leave(&mut self, member: usize) {
         self.fault();
-        if let Some(consumer) = self.members[member].consumer.take() {
+        let consumer = self.members[member].consumer.lock().take();
+        if let Some(consumer) = consumer {
             let leaving = self
                 .recorder
                 .call("shutdown of a consumer", consumer.shutdown());
@@ -139,12 +180,30 @@ impl Trial {
         self.healed();
     }
 
+    /// The identity of a member at brokers.
+    pub fn client_id(&self, member: usize) -> &str {
+        &self.members[member].client_id
+    }
+
+    /// Waits until a member has ended by itself.
+    pub async fn ended(&self, member: usize) {
+        let consumer = self.members[member].consumer.lock().clone();
+        let consumer = consumer.expect("a member that nobody has ended");
+        self.wait("a member ends", || consumer.assigned_queues().is_empty())
+            .await;
+    }
+
+    /// Nobody holds a member any more.
+    pub fn abandon(&self, member: usize) {
+        *self.members[member].consumer.lock() = None;
+    }
+
     /// A member is gone at once, as if its process were killed: its connections end, and nobody hears of it again.
     pub fn kill(&mut self, member: usize) {
         let member = &mut self.members[member];
         member.alive.store(false, Ordering::SeqCst);
         member.cut.cancel();
-        member.consumer = None;
+        *member.consumer.lock() = None;
     }
 
     /// Sends in every way there is, with a pause after each send, until the end.
@@ -158,19 +217,62 @@ impl Trial {
         set_up: impl FnOnce(DefaultProducerBuilder) -> DefaultProducerBuilder,
         pause: Duration,
     ) {
-        let timeout = Duration::from_secs(3);
+        let sender = self.sender(set_up).await;
+        self.loads.push(Load::start(&sender, pause));
+    }
+
+    /// A new producer sends so many messages at once.
+    pub async fn crowd(
+        &mut self,
+        set_up: impl FnOnce(DefaultProducerBuilder) -> DefaultProducerBuilder,
+        sends: usize,
+    ) {
+        self.sender(set_up).await.crowd(sends).await;
+    }
+
+    /// A new producer sends in every way there is, and each send is dropped after so many polls. Then it sends once more, with no room
+    /// for anything that stayed.
+    pub async fn give_sends_up(&mut self, polls: usize) {
+        let sender = self.sender(|builder| builder.max_in_flight(BATCH)).await;
+        sender.give_up(polls).await;
+        sender.crowd(WAYS.len()).await;
+    }
+
+    async fn sender(
+        &mut self,
+        set_up: impl FnOnce(DefaultProducerBuilder) -> DefaultProducerBuilder,
+    ) -> Sender {
         let builder = self.target.producer_of(&self.target.name("producers"));
-        let producer = set_up(builder.send_timeout(timeout));
-        let producer = producer.start().await.expect("start a producer");
-        let sender = Sender {
-            producer: producer.clone(),
+        let builder = set_up(builder.send_timeout(SEND_TIMEOUT));
+        let producer = builder.start().await.expect("start a producer");
+        self.clients += 1;
+        self.producers.push(producer.clone());
+        Sender {
+            producer,
             topic: self.topic.clone(),
             recorder: self.recorder.clone(),
-            timeout: self.target.is_paused().then_some(timeout),
+            timeout: self.target.is_paused().then_some(SEND_TIMEOUT),
             numbers: Arc::clone(&self.numbers),
-        };
-        self.loads.push(Load::start(&sender, pause));
-        self.producers.push(producer);
+        }
+    }
+
+    /// Ends the producers, while loads may go on that have nobody to send by then.
+    pub async fn retire(&mut self) {
+        for producer in std::mem::take(&mut self.producers) {
+            let leaving = self
+                .recorder
+                .call("shutdown of a producer", producer.shutdown());
+            leaving.await.expect("shut a producer down");
+        }
+    }
+
+    /// Ends the load, and waits until everything that was acknowledged is finished.
+    pub async fn settle(&mut self) {
+        for load in std::mem::take(&mut self.loads) {
+            load.stop().await;
+        }
+        self.wait("everything is finished", || self.recorder.unfinished() == 0)
+            .await;
     }
 
     /// Waits until so many more messages are acknowledged.
@@ -245,14 +347,11 @@ impl Trial {
         self.waited(|| self.recorder.unfinished() == 0).await;
         self.leave_all().await;
         let history = self.history().await;
-        let clients = self.members.len() + self.producers.len();
-        let report = check(
-            &history,
-            &Limits {
-                buffered: self.buffered,
-                clients,
-            },
-        );
+        let limits = Limits {
+            buffered: self.buffered,
+            clients: self.clients,
+        };
+        let report = check(&history, &limits);
         report.assert_right();
         assert_eq!(
             report.commits > 0,
@@ -264,16 +363,11 @@ impl Trial {
 
     async fn leave_all(&mut self) {
         for member in 0..self.members.len() {
-            if self.members[member].consumer.is_some() {
+            if self.members[member].consumer.lock().is_some() {
                 self.leave(member).await;
             }
         }
-        for producer in std::mem::take(&mut self.producers) {
-            let leaving = self
-                .recorder
-                .call("shutdown of a producer", producer.shutdown());
-            leaving.await.expect("shut a producer down");
-        }
+        self.retire().await;
         let tasks = || Handle::current().metrics().num_alive_tasks();
         if self.target.is_paused() {
             sleep(REST).await;
