@@ -84,7 +84,9 @@ impl Verdict {
     pub(super) const fn on_failure(error: &CallError) -> Self {
         match error {
             CallError::Lost(Cause::Shutdown, _) | CallError::TooLarge(_) => Self::GiveUp,
-            CallError::Lost(..) | CallError::TimedOut(_) | CallError::Full => Self::Elsewhere,
+            // A broker that is gone may have left others behind that the route did not name when they were away.
+            CallError::Lost(..) => Self::ElsewhereOrRefreshed,
+            CallError::TimedOut(_) | CallError::Full => Self::Elsewhere,
         }
     }
 }
@@ -128,7 +130,8 @@ mod tests {
             Cause::Idle,
         ] {
             let lost = CallError::Lost(cause, Delivery::Unknown);
-            assert_eq!(Verdict::on_failure(&lost), Verdict::Elsewhere, "{lost}");
+            let verdict = Verdict::on_failure(&lost);
+            assert_eq!(verdict, Verdict::ElsewhereOrRefreshed, "{lost}");
         }
         assert_eq!(
             Verdict::on_failure(&CallError::TimedOut(Delivery::No)),

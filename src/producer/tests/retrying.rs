@@ -33,6 +33,19 @@ fn once(world: &World, broker: &str, first: Reply) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn f02_a_broker_that_the_route_did_not_name_takes_over_when_the_only_one_is_gone() {
+    let world = World::with_brokers(&["a", "b"]);
+    // The other one is away while the route is looked up.
+    world.topic("t", &[("a", 1)]);
+    let producer = world.warm_producer().await;
+    world.topic("t", &[("a", 1), ("b", 1)]);
+    world.remove_broker("a");
+    world.hang_up("a");
+    let result = producer.send(Message::new("t", "x")).await.unwrap();
+    assert_eq!(&*result.queue().broker_name, "b");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_busy_broker_is_left_for_another_with_a_queue_of_its_own() {
     let world = World::with_brokers(&["a", "b"]);
     let producer = world.warm_producer().await;
