@@ -58,7 +58,11 @@ impl Judge for Order {
             Event::AskedOffset { member, queue } => {
                 self.assignments.remove(&(*member, queue.clone()));
             }
-            Event::Fault | Event::Healed { .. } if !self.sees_brokers => self.assignments.clear(),
+            // An assignment may begin any time from then on; what it brings again was seen.
+            Event::Fault | Event::Healed { .. } if !self.sees_brokers => {
+                let all = self.assignments.values_mut();
+                all.for_each(|assignment| assignment.last = None);
+            }
             _ => {}
         }
     }

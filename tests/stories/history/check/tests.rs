@@ -234,6 +234,14 @@ fn i3_a_first_delivery_out_of_order() {
     unseen.events.insert(12, unseen.events[11].clone());
     unseen.events[12].event = Event::Fault;
     super::check(&unseen, &LIMITS).assert_right();
+    // What an assignment that is not seen brings again is not given for the first time.
+    let again = [Event::Fault, delivered(1, 1), delivered(1, 0)];
+    let mut again = history(with(|events| {
+        let at = place(events, &commits(1, 2));
+        events.splice(at..at, again);
+    }));
+    again.sees_brokers = false;
+    super::check(&again, &LIMITS).assert_right();
 }
 
 #[test]
