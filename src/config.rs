@@ -182,10 +182,7 @@ impl ClientConfig {
                 "no name server: set one on the builder or in NAMESRV_ADDR",
             ));
         }
-        for addr in &self.name_servers {
-            check_addr(addr)
-                .map_err(|why| Error::invalid(OPERATION, format!("name server {addr:?}: {why}")))?;
-        }
+        check_name_servers(OPERATION, &self.name_servers)?;
         if self.instance_name.contains(['@', '#']) || self.instance_name.is_empty() {
             return Err(Error::invalid(
                 OPERATION,
@@ -248,6 +245,27 @@ fn split_addrs(addrs: &str) -> impl Iterator<Item = String> {
                 format!("{addr}:9876")
             }
         })
+}
+
+/// Splits a list of name servers, which may not be empty, and checks each.
+pub(crate) fn parse_name_servers(operation: &'static str, addrs: &str) -> Result<Vec<String>> {
+    let split: Vec<_> = split_addrs(addrs).collect();
+    if split.is_empty() {
+        return Err(Error::invalid(
+            operation,
+            format!("{addrs:?} names no name server"),
+        ));
+    }
+    check_name_servers(operation, &split)?;
+    Ok(split)
+}
+
+fn check_name_servers(operation: &'static str, addrs: &[String]) -> Result<()> {
+    for addr in addrs {
+        check_addr(addr)
+            .map_err(|why| Error::invalid(operation, format!("name server {addr:?}: {why}")))?;
+    }
+    Ok(())
 }
 
 fn check_addr(addr: &str) -> Result<(), &'static str> {

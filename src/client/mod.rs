@@ -21,9 +21,9 @@ use std::time::{Duration, UNIX_EPOCH};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
-use tracing::debug;
+use tracing::{debug, info};
 
-use crate::config::{ClientConfig, Namespace};
+use crate::config::{ClientConfig, Namespace, parse_name_servers};
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::message::UniqueIdGenerator;
@@ -86,6 +86,19 @@ impl Client {
     /// The client's identity at brokers: `ip@instance#random`.
     pub fn client_id(&self) -> &str {
         &self.inner.id
+    }
+
+    /// Asks other name servers from now on, `host:port` each, several separated by semicolons. What is known of topics and brokers is
+    /// used until they say otherwise, at the next [look-up](ClientConfig::route_interval) at the latest; those that are not named any
+    /// more are not asked again.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput): an address is malformed, or there is none. Nothing is changed then.
+    pub fn change_name_servers(&self, addrs: &str) -> Result<()> {
+        let addrs = parse_name_servers("change the name servers", addrs)?;
+        info!(client = %self.inner.id, ?addrs, "other name servers");
+        self.inner.name_servers.change(&addrs);
+        Ok(())
     }
 
     /// Ends the client: its connections close, its tasks end, and everything that still waits for an answer gets an error.

@@ -248,7 +248,7 @@ async fn f10_l20_a_thousand_look_ups_of_one_topic_are_one_question() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cancelled_look_up_serves_the_next_caller() {
+async fn f37_a_cancelled_look_up_serves_the_next_caller() {
     let world = World::new();
     world.host(NAME_SERVER, |_| route());
     let client = world.client(NAME_SERVER).await;
@@ -258,7 +258,7 @@ async fn a_cancelled_look_up_serves_the_next_caller() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_good_route_outlives_name_servers_that_forgot_it() {
+async fn f08_l17_the_last_good_route_outlives_name_servers_that_forgot_it() {
     let world = World::new();
     let said = Arc::new(Mutex::new(route()));
     world.host(NAME_SERVER, {
@@ -287,7 +287,7 @@ async fn the_last_good_route_outlives_name_servers_that_forgot_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_name_server_that_is_down_is_passed_over_and_the_good_one_kept() {
+async fn f07_a_name_server_that_is_down_is_passed_over_and_the_good_one_kept() {
     let world = World::new();
     world.host("good:1", |_| route());
     let client = world.client("bad:1;good:1;bad:2").await;
@@ -317,6 +317,35 @@ async fn a_name_server_that_answers_an_error_is_passed_over_too() {
     let alone = world.client("starting:1").await;
     let error = alone.route("t", soon()).await.unwrap_err();
     assert_eq!(error.response_code(), Some(ResponseCode::SYSTEM_ERROR));
+}
+
+#[tokio::test(start_paused = true)]
+async fn f09_l18_other_name_servers_are_asked_from_then_on_and_the_old_ones_never_again() {
+    let world = World::new();
+    world.host("old:1", |_| route());
+    world.host("new:1", |_| route());
+    world.host(BROKER, ok);
+    let client = world.client("old:1;old:1").await;
+    let _registration = client.register(Group::new(MemberKind::Producer)).unwrap();
+    assert!(client.route("t", soon()).await.unwrap().is_some());
+    let asked = |addr: &str| {
+        let asked = world.asked.lock();
+        asked.iter().filter(|(host, ..)| host == addr).count()
+    };
+    let before = asked("old:1");
+    for bad in ["", ";", "new:1;nowhere:port"] {
+        let error = client.change_name_servers(bad).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+    }
+    assert!(client.route("u", soon()).await.unwrap().is_some());
+    assert_eq!((asked("old:1"), asked("new:1")), (before + 1, 0));
+    client.change_name_servers("new:1").unwrap();
+    assert!(client.route("v", soon()).await.unwrap().is_some());
+    assert_eq!(asked("new:1"), 1);
+    // A round of everything: the old one is live still, and is no broker.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(asked("new:1") > 1);
+    assert_eq!(asked("old:1"), before + 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use parking_lot::RwLock;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -19,11 +20,18 @@ use crate::transport::Pool;
 
 /// The name servers of one client.
 pub(crate) struct NameServers {
-    addrs: Vec<Arc<str>>,
-    /// The index of the one that answered last.
+    listed: RwLock<Listed>,
+    /// The index of the one that answered last, modulo their number.
     current: AtomicUsize,
     pool: Arc<Pool>,
     namespace: Namespace,
+}
+
+/// Which name servers there are.
+struct Listed {
+    addrs: Arc<[Arc<str>]>,
+    /// Those that were asked before, and may have a connection still.
+    former: Vec<Arc<str>>,
 }
 
 impl NameServers {
@@ -34,18 +42,39 @@ impl NameServers {
         pool: Arc<Pool>,
         namespace: Namespace,
     ) -> Arc<Self> {
-        let addrs: Vec<Arc<str>> = addrs.iter().map(|addr| addr.as_str().into()).collect();
-        let current = AtomicUsize::new(first % addrs.len().max(1));
+        let listed = Listed {
+            addrs: addrs.iter().map(|addr| addr.as_str().into()).collect(),
+            former: Vec::new(),
+        };
         Arc::new(Self {
-            addrs,
-            current,
+            listed: RwLock::new(listed),
+            current: AtomicUsize::new(first),
             pool,
             namespace,
         })
     }
 
+    /// Asks these servers from now on, and no others.
+    pub(crate) fn change(&self, addrs: &[String]) {
+        let mut listed = self.listed.write();
+        let before = std::mem::replace(
+            &mut listed.addrs,
+            addrs.iter().map(|addr| addr.as_str().into()).collect(),
+        );
+        listed.former.extend(before.iter().cloned());
+        listed.former.sort_unstable();
+        listed.former.dedup();
+    }
+
+    /// Whether it is one of the servers, or was.
     pub(crate) fn contains(&self, addr: &str) -> bool {
-        self.addrs.iter().any(|known| **known == *addr)
+        let listed = self.listed.read();
+        let mut all = listed.addrs.iter().chain(&listed.former);
+        all.any(|known| **known == *addr)
+    }
+
+    fn addrs(&self) -> Arc<[Arc<str>]> {
+        Arc::clone(&self.listed.read().addrs)
     }
 
     /// What the name servers say of a topic; `None` when they do not know it.
@@ -67,7 +96,7 @@ impl NameServers {
             .map_err(|error| {
                 Error::new(ErrorKind::Protocol, OPERATION)
                     .topic_of(topic)
-                    .at(addr)
+                    .at(&addr)
                     .caused_by(error)
             })
     }
@@ -79,20 +108,21 @@ impl NameServers {
         operation: &'static str,
         header: &R,
         deadline: Instant,
-    ) -> Result<(&Arc<str>, Command)> {
-        let count = self.addrs.len();
+    ) -> Result<(Arc<str>, Command)> {
+        let addrs = self.addrs();
+        let count = addrs.len();
         let first = self.current.load(Ordering::Relaxed);
         let (mut refused, mut last) = (None, None);
         for turn in 0..count {
-            let index = (first + turn) % count;
-            let addr = &self.addrs[index];
+            let index = first.wrapping_add(turn) % count;
+            let addr = &addrs[index];
             let now = Instant::now();
             let share = deadline.saturating_duration_since(now) / (count - turn) as u32;
             match self.ask_one(addr, header, now + share).await {
                 Ok(answer) => match answer.response_code() {
                     ResponseCode::SUCCESS | ResponseCode::TOPIC_NOT_EXIST => {
                         self.current.store(index, Ordering::Relaxed);
-                        return Ok((addr, answer));
+                        return Ok((Arc::clone(addr), answer));
                     }
                     code => {
                         let error = Error::response(operation, code, answer.remark.as_deref());
@@ -106,19 +136,7 @@ impl NameServers {
                 }
             }
         }
-        Err(refused.unwrap_or_else(|| self.nobody(operation, last)))
-    }
-
-    /// No name server answered; `last` is why the last one did not.
-    fn nobody(&self, operation: &'static str, last: Option<Error>) -> Error {
-        let mut error = Error::new(ErrorKind::NameServer, operation);
-        if self.addrs.len() > 1 {
-            error = error.detail(format!("asked {}", self.addrs.join(";")));
-        }
-        match last {
-            Some(last) => error.caused_by(last),
-            None => error,
-        }
+        Err(refused.unwrap_or_else(|| nobody(operation, &addrs, last)))
     }
 
     async fn ask_one<'h, R: Request<'h> + Sync>(
@@ -132,8 +150,20 @@ impl NameServers {
     }
 }
 
+/// No name server answered; `last` is why the last one did not.
+fn nobody(operation: &'static str, addrs: &[Arc<str>], last: Option<Error>) -> Error {
+    let mut error = Error::new(ErrorKind::NameServer, operation);
+    if addrs.len() > 1 {
+        error = error.detail(format!("asked {}", addrs.join(";")));
+    }
+    match last {
+        Some(last) => error.caused_by(last),
+        None => error,
+    }
+}
+
 impl fmt::Debug for NameServers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("NameServers").field(&self.addrs).finish()
+        f.debug_tuple("NameServers").field(&self.addrs()).finish()
     }
 }
