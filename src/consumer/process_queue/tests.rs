@@ -58,7 +58,7 @@ impl Fixture {
 }
 
 #[test]
-fn the_safe_offset_is_that_of_the_smallest_unfinished_message() {
+fn l01_the_safe_offset_is_that_of_the_smallest_unfinished_message() {
     let mut fixture = Fixture::new(5);
     assert_eq!(fixture.queue.safe_offset(), 5);
     fixture.put(&[7, 8, 12], 20);

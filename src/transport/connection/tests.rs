@@ -146,7 +146,7 @@ async fn answers_find_their_calls_out_of_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_call_without_an_answer_harms_no_other() {
+async fn f05_l15_one_call_without_an_answer_harms_no_other() {
     let mut rig = rig();
     let lost = call(&rig.connection, SECOND);
     rig.peer.receive().await;
@@ -163,7 +163,7 @@ async fn one_call_without_an_answer_harms_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_closed_connection_fails_its_waiters_at_once_and_for_good() {
+async fn f01_l16_a_closed_connection_fails_its_waiters_at_once_and_for_good() {
     let mut rig = rig();
     let began = Instant::now();
     let waiting = call(&rig.connection, 30 * SECOND);
@@ -222,7 +222,7 @@ async fn bytes_that_are_no_frame_end_the_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_peer_is_given_up_after_three_calls() {
+async fn f03_l13_a_silent_peer_is_given_up_after_three_calls() {
     let mut rig = rig();
     let calls = [(); 3].map(|()| call(&rig.connection, 3 * SECOND));
     let patient = call(&rig.connection, 60 * SECOND);
@@ -277,7 +277,7 @@ async fn a_large_answer_that_comes_slowly_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_peer_is_given_up_although_its_callers_turn_to_others_in_time() {
+async fn f03_l13_a_silent_peer_is_given_up_although_its_callers_turn_to_others_in_time() {
     let rig = rig();
     let patient = call(&rig.connection, 60 * SECOND);
     let began = Instant::now();
@@ -309,7 +309,7 @@ async fn a_hiccup_of_a_peer_that_was_asked_nothing_for_long_is_no_silence() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dropped_call_leaves_nothing_and_its_frame_is_whole() {
+async fn f37_a_dropped_call_leaves_nothing_and_its_frame_is_whole() {
     let mut rig = rig();
     for _ in 0..100 {
         drop(call(&rig.connection, SECOND));

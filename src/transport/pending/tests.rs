@@ -170,7 +170,7 @@ fn a_deadline_ends_the_call_and_only_a_written_one_makes_the_peer_silent() {
 }
 
 #[test]
-fn an_answer_replaces_a_timeout_that_was_not_seen() {
+fn f11_l11_an_answer_replaces_a_timeout_that_was_not_seen() {
     let mut rig = Rig::new();
     let opaque = rig.enter(10);
     rig.expire(10, 1);

@@ -155,8 +155,8 @@ async fn f04_a_slow_broker_beside_a_good_one_fails_no_send() {
             trial.acked(300).await;
             rule.remove();
             trial.healed_within(SECOND);
-            // It is used again.
-            let journal = cluster.journal().from_now().patience(20 * SECOND);
+            // It is used again, at the latest when a connection on which an answer trickles is given up.
+            let journal = cluster.journal().from_now().patience(60 * SECOND);
             let stores = |entry: &Entry| entry.node() == "broker-a" && entry.stored().is_some();
             journal.wait_for_nth(100, stores).await.unwrap();
             trial.finished(100).await;
