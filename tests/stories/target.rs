@@ -16,6 +16,7 @@ use rocketmq_sdk::protocol::fields::FieldWriter;
 use rocketmq_sdk::protocol::frame;
 use rocketmq_sdk::{DefaultProducer, DefaultProducerBuilder, PushConsumer, PushConsumerBuilder};
 use rocketmq_testkit::{Cluster, ClusterBuilder};
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// What lets a broker take messages back; 4.9 does not know it.
@@ -338,7 +339,32 @@ impl Target {
         code: RequestCode,
         fields: impl FnOnce(&mut FieldWriter<'_>),
     ) -> Command {
-        ask_over(&*self.environment(), addr, code, fields).await
+        ask_over(&*self.environment(), addr, code, fields, b"").await
+    }
+
+    /// Somebody becomes a member of a group at all brokers, and is gone at once: they tell the others both times.
+    pub async fn pass_through(&self, client_id: &str, group: &str, topic: &str) {
+        let subscription = json!({"topic": topic, "subString": "*", "subVersion": 1});
+        let member = json!({
+            "groupName": group,
+            "consumeType": "CONSUME_PASSIVELY",
+            "messageModel": "CLUSTERING",
+            "consumeFromWhere": "CONSUME_FROM_FIRST_OFFSET",
+            "subscriptionDataSet": [subscription],
+        });
+        let body =
+            json!({"clientID": client_id, "producerDataSet": [], "consumerDataSet": [member]});
+        for addr in self.brokers().await {
+            let (environment, body) = (self.environment(), body.to_string());
+            let asking = ask_over(
+                &*environment,
+                &addr,
+                RequestCode::HEART_BEAT,
+                |_| {},
+                body.as_bytes(),
+            );
+            check(asking.await);
+        }
     }
 
     async fn wait_for_route(&self, topic: &str) {
@@ -449,7 +475,7 @@ pub async fn ask(
     code: RequestCode,
     fields: impl FnOnce(&mut FieldWriter<'_>),
 ) -> Command {
-    ask_over(&TcpEnvironment, addr, code, fields).await
+    ask_over(&TcpEnvironment, addr, code, fields, b"").await
 }
 
 async fn ask_over(
@@ -457,12 +483,21 @@ async fn ask_over(
     addr: &str,
     code: RequestCode,
     fields: impl FnOnce(&mut FieldWriter<'_>),
+    body: &[u8],
 ) -> Command {
     let mut stream = environment.connect(addr).await.expect("connect");
     let mut buffer = BytesMut::new();
     let head = Head::request(code, 1);
-    frame::encode_with(&mut buffer, Serialization::Json, &head, None, 0, fields)
-        .expect("a small frame");
+    frame::encode_with(
+        &mut buffer,
+        Serialization::Json,
+        &head,
+        None,
+        body.len(),
+        fields,
+    )
+    .expect("a small frame");
+    buffer.extend_from_slice(body);
     stream.write_all(&buffer).await.expect("write");
     buffer.clear();
     loop {

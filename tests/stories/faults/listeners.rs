@@ -24,7 +24,7 @@ fn fail_often(message: &MessageExt) -> Act {
 }
 
 #[tokio::test(start_paused = true)]
-async fn f33_listeners_that_panic_lose_nothing_and_harm_nobody_else() {
+async fn f33_l06_listeners_that_panic_lose_nothing_and_harm_nobody_else() {
     let mut trial = Trial::begin(Target::shared_paused().await, "panics", 4).await;
     trial.join_acting(fail_often).await;
     trial

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rocketmq_sdk::MessageExt;
+use rocketmq_sdk::{ConsumeFromWhere, MessageExt, PushConsumerBuilder};
 use rocketmq_testkit::{Cluster, RequestCode, ResponseCode};
 use tokio::time::sleep;
 
@@ -12,7 +12,7 @@ use crate::target::Target;
 const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test(start_paused = true)]
-async fn f19_what_could_not_be_sent_back_by_a_member_that_is_killed_goes_to_another() {
+async fn f19_l05_what_could_not_be_sent_back_by_a_member_that_is_killed_goes_to_another() {
     for is_stored in [false, true] {
         let target = Target::memory(Cluster::builder()).await;
         let mut trial = Trial::begin(target, "unreturned", 4).await;
@@ -111,4 +111,57 @@ async fn f23_l02_a_late_pull_of_a_revoked_queue_is_dropped() {
     }
     let report = trial.end().await;
     assert_eq!((report.failed, report.duplicates), (0, 0), "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn f24_l07_a_group_that_changes_all_the_time_goes_on() {
+    let mut trial = Trial::begin(Target::shared_paused().await, "storm", 4).await;
+    trial.join().await;
+    trial.join().await;
+    trial.load(SECOND / 5).await;
+    trial.finished(50).await;
+    trial.fault();
+    let (acked, finished) = trial.counts();
+    // Each is told of twice: fifty times a second.
+    for _ in 0..200 {
+        trial.pass_through().await;
+        sleep(SECOND / 25).await;
+    }
+    let (more_acked, more_finished) = trial.counts();
+    assert!(
+        2 * (more_finished - finished) >= more_acked - acked,
+        "of {acked} to {more_acked}, {finished} to {more_finished} were finished"
+    );
+    trial.healed_within(10 * SECOND);
+    let report = trial.end().await;
+    assert_eq!(report.failed, 0, "{report:?}");
+    // Twice a second for each member, and some before and after that.
+    assert!(report.rebalances <= 2 * 2 * 8 + 30, "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn f29_l28_what_comes_between_the_choice_of_an_offset_and_the_first_pull_is_not_skipped() {
+    let from_last =
+        |builder: PushConsumerBuilder| builder.consume_from(ConsumeFromWhere::LastOffset);
+    for is_killed in [false, true] {
+        let target = Target::memory(Cluster::builder()).await;
+        let mut trial = Trial::begin(target, "between", 4).await;
+        let rule = trial.cluster().faults().on_pulls().drop();
+        let member = trial.join_with(from_last, |_| Act::Succeed).await;
+        rule.wait_for_hits(4).await.unwrap();
+        trial.load(SECOND).await;
+        trial.acked(50).await;
+        if is_killed {
+            trial.fault();
+            trial.kill(member);
+            trial.healed();
+        } else {
+            trial.leave(member).await;
+        }
+        rule.remove();
+        trial.join_with(from_last, |_| Act::Succeed).await;
+        trial.finished(50).await;
+        let report = trial.end().await;
+        assert_eq!((report.failed, report.duplicates), (0, 0), "{report:?}");
+    }
 }

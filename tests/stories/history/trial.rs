@@ -275,6 +275,15 @@ impl Trial {
             .await;
     }
 
+    /// Somebody becomes a member, and is gone at once.
+    pub async fn pass_through(&mut self) {
+        self.clients += 1;
+        let client_id = format!("passing-{}", self.clients);
+        self.target
+            .pass_through(&client_id, &self.group, &self.topic)
+            .await;
+    }
+
     /// Waits until so many more messages are acknowledged.
     pub async fn acked(&self, more: usize) {
         let goal = self.recorder.acked() + more;
@@ -287,6 +296,11 @@ impl Trial {
         let goal = self.recorder.finished() + more;
         self.wait("listening goes on", || self.recorder.finished() >= goal)
             .await;
+    }
+
+    /// How many messages were acknowledged so far, and how many were finished.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.recorder.acked(), self.recorder.finished())
     }
 
     /// Notes that something goes wrong now.
