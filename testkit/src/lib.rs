@@ -112,6 +112,8 @@
 //! | held pulls of a broker | 100,000; one more is answered at once |
 //! | replies on their way to who asked | 100,000; one more is refused as busy |
 //! | topics, groups | 100,000 each |
+//! | brokers of a name server | 1,000 names, 100 of each |
+//! | messages that wait for their time | 1,000,000; one more is refused as busy |
 //! | queues of a topic | 16,384 |
 //! | journal of a cluster | 100,000 entries ([`ClusterBuilder::journal`]), 64 MiB; the oldest go, and are counted |
 //!

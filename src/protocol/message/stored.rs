@@ -173,8 +173,8 @@ impl StoredMessage {
 
     /// The messages inside an inner batch, at most `limit`.
     ///
-    /// As with Java, an inner message has its own flag, body and properties, the queue offset that follows from its place, and
-    /// everything else from the batch. Batches do not nest: the layout gives an inner message no system flag of its own, and the
+    /// As with Java, an inner message has its own flag, body and properties, the queue offset that follows from its place, was never
+    /// sent back, and has everything else from the batch. Batches do not nest: the layout gives an inner message no system flag of its own, and the
     /// batch bits are cleared on what comes out, so nothing is ever unwrapped twice.
     ///
     /// # Errors

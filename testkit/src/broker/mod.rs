@@ -54,7 +54,8 @@ use relays::{RelayKey, Relays};
 use store::{QueueKey, Store};
 use timed::Recalled;
 use timers::Timers;
-use topics::{MAX_QUEUES, Topics};
+pub(crate) use topics::MAX_QUEUES;
+use topics::Topics;
 use transactions::Transactions;
 
 /// How a broker is set up.
@@ -370,5 +371,6 @@ impl Broker {
                 Event::CheckMember(connection) => self.check_member(connection),
             }
         }
+        self.forget_recalls();
     }
 }

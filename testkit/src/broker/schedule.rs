@@ -15,6 +15,7 @@ const DELAYS: [i64; 18] = [
 impl Broker {
     /// Stores a message among those of its level.
     pub(super) fn take_in_delayed(&mut self, mut arrival: Arrival) -> Result<Appended, Refusal> {
+        self.check_timers()?;
         let level = usize::try_from(arrival.delay_level)
             .unwrap_or(1)
             .clamp(1, DELAYS.len());

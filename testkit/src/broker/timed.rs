@@ -16,6 +16,9 @@ pub(crate) const MAX_DELAY: i64 = 3 * 24 * 3600 * 1000;
 /// Messages that are due within the same time of this length are delivered together, at its end: `timerPrecisionMs`.
 const PRECISION: i64 = 1000;
 
+/// How many messages may wait.
+const MAX_TIMERS: usize = 1_000_000;
+
 /// What a message is recalled by: its time of delivery, and its real topic and unique id.
 pub(crate) type Recalled = BTreeSet<(i64, Box<str>)>;
 
@@ -59,6 +62,7 @@ impl Broker {
         if at - self.now > MAX_DELAY {
             return Err(illegal());
         }
+        self.check_timers()?;
         let slot = (at - 1) / PRECISION * PRECISION;
         arrival
             .properties
@@ -77,6 +81,24 @@ impl Broker {
         }))
     }
 
+    /// Forgets the recalls of messages that have all had their time.
+    pub(super) fn forget_recalls(&mut self) {
+        while let Some((slot, _)) = self.recalled.first()
+            && slot + PRECISION <= self.now
+        {
+            self.recalled.pop_first();
+        }
+    }
+
+    /// Refuses a message that is to wait where too many do. Those that the store has dropped count until they would be due.
+    pub(super) fn check_timers(&self) -> Result<(), Refusal> {
+        if self.timers.len() < MAX_TIMERS {
+            return Ok(());
+        }
+        let remark = format!("no more than {MAX_TIMERS} messages wait for their time");
+        Err(Refusal::new(ResponseCode::SYSTEM_BUSY, remark))
+    }
+
     /// Delivers a message whose time has come.
     pub(super) fn time_is_up(&mut self, queue: QueueKey, offset: i64) {
         let Some(message) = self.parked(queue, offset) else {
@@ -86,9 +108,7 @@ impl Broker {
         let slot = property(property_names::TIMER_OUT_MILLIS)
             .parse()
             .unwrap_or(0);
-        let recalls = property(property_names::TIMER_DELETE_UNIQUE_KEY);
-        if !recalls.is_empty() {
-            self.recalled.remove(&(slot, recalls.into()));
+        if !property(property_names::TIMER_DELETE_UNIQUE_KEY).is_empty() {
             return;
         }
         let (topic, id) = (

@@ -47,6 +47,11 @@ impl<T> Timers<T> {
         self.queue.retain(|_, what| kept(what));
     }
 
+    /// How many entries there are.
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
     /// When the first entry is due.
     pub(crate) fn next_due(&self) -> Option<i64> {
         self.queue.first_key_value().map(|(key, _)| key.due)

@@ -93,8 +93,14 @@ impl Topics {
         self.topics.get(name)
     }
 
-    /// Creates or changes a topic. `false`: there are too many.
+    /// Creates or changes a topic. `false`: there are too many, or it has queues that cannot be.
     pub(crate) fn put(&mut self, config: TopicConfig, now: i64) -> bool {
+        let possible = 0..=MAX_QUEUES;
+        if !possible.contains(&config.read_queue_nums)
+            || !possible.contains(&config.write_queue_nums)
+        {
+            return false;
+        }
         if self
             .get(&config.topic_name)
             .is_some_and(|topic| topic.config == config)
@@ -109,7 +115,8 @@ impl Topics {
         true
     }
 
-    /// Creates a topic with as many queues to read as to write, if it is not there. `false`: there are too many.
+    /// Creates a topic with as many queues to read as to write, if it is not there. `false`: there are too many, or it cannot have
+    /// so many queues.
     pub(crate) fn ensure(&mut self, name: &str, queues: i32, now: i64) -> bool {
         self.topics.contains_key(name) || self.put(config(name, queues, READ_WRITE), now)
     }
@@ -220,6 +227,16 @@ mod tests {
                 .create_from(names::AUTO_CREATE_TOPIC, "u", 4, 1)
                 .is_none()
         );
+    }
+
+    #[test]
+    fn a_topic_has_no_more_queues_than_a_broker_can_count() {
+        let mut topics = Topics::new("c", "b", 8, true);
+        for queues in [-1, MAX_QUEUES + 1, i32::MAX] {
+            assert!(!topics.ensure("t", queues, 1));
+            assert!(topics.get("t").is_none());
+        }
+        assert!(topics.ensure("t", MAX_QUEUES, 1));
     }
 
     #[test]

@@ -181,7 +181,7 @@ impl Broker {
             if half.store_timestamp >= self.now {
                 break;
             }
-            let age = self.now - half.born_timestamp;
+            let age = self.now.saturating_sub(half.born_timestamp);
             match immunity_of(&half) {
                 Some(immunity) if age <= immunity => {
                     self.transactions.close(offset);
@@ -231,7 +231,7 @@ impl Broker {
     }
 
     fn is_given_up(&self, half: &StoredMessage) -> bool {
-        checks_of(half) >= MAX_CHECKS || self.now - half.born_timestamp > MAX_AGE
+        checks_of(half) >= MAX_CHECKS || self.now.saturating_sub(half.born_timestamp) > MAX_AGE
     }
 
     /// Moves a half message to where an administrator may look for it.

@@ -36,7 +36,10 @@ macro_rules! conditions {
     ($self:ident => $on:expr) => {
         /// Or on those with this code.
         pub fn or(mut $self, code: RequestCode) -> Self {
-            $on.condition.codes.get_or_insert_default().push(code);
+            // Without codes it is about all of them already.
+            if let Some(codes) = &mut $on.condition.codes {
+                codes.push(code);
+            }
             $self
         }
 

@@ -175,8 +175,8 @@ impl Entry {
         request.is_some_and(|request| request.head.is_oneway())
     }
 
-    /// Whether an answer, or a request to a client, went out from its beginning to its end, perhaps late or changed by a
-    /// [rule](Self::fault). An answer to a request that wants none does not.
+    /// Whether an answer, or a request to a client, was handed to its connection to be written as a whole, perhaps late or changed
+    /// by a [rule](Self::fault). An answer to a request that wants none is not. A connection that ends may have lost it.
     pub const fn was_sent(&self) -> bool {
         self.sent
     }

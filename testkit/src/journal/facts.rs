@@ -77,7 +77,26 @@ struct LockedQueue {
     queue_id: i32,
 }
 
+/// Whether a request says in its body what it is about.
+pub(crate) const fn stand_in_body(code: RequestCode) -> bool {
+    matches!(
+        code,
+        RequestCode::HEART_BEAT | RequestCode::LOCK_BATCH_MQ | RequestCode::UNLOCK_BATCH_MQ
+    )
+}
+
 impl Facts {
+    /// How many bytes the names take.
+    pub(crate) fn len(&self) -> usize {
+        let of = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let groups: usize = self
+            .groups
+            .iter()
+            .map(|group| size_of::<String>() + group.len())
+            .sum();
+        of(&self.topic) + of(&self.client_id) + of(&self.unique_key) + groups
+    }
+
     pub(crate) fn of(code: RequestCode, fields: &Fields, body: &[u8]) -> Self {
         let mut facts = Self::default();
         for (name, value) in fields.iter().map_while(Result::ok) {

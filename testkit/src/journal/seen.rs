@@ -9,7 +9,7 @@ use rocketmq_sdk::protocol::fields::Fields;
 use rocketmq_sdk::protocol::frame;
 use rocketmq_sdk::protocol::message::Text;
 
-use super::facts::{Delivered, Facts, carries_messages, delivered};
+use super::facts::{Delivered, Facts, carries_messages, delivered, stand_in_body};
 
 /// Longer bodies are not kept.
 const MAX_BODY: usize = 16 * 1024;
@@ -28,6 +28,8 @@ pub(crate) struct Seen {
     pub(crate) delivered: Option<Delivered>,
     header: Header,
     facts: OnceLock<Facts>,
+    /// How many bytes are kept, with what is made of them once somebody asks.
+    kept: usize,
 }
 
 #[derive(Debug)]
@@ -64,27 +66,39 @@ impl Seen {
 
     fn new(head: Head, size: usize, about: RequestCode, body: &[Bytes], header: Header) -> Self {
         let messages = carries_messages(about);
-        let short = body.iter().map(Bytes::len).sum::<usize>() <= MAX_BODY;
-        Self {
+        let len = body.iter().map(Bytes::len).sum::<usize>();
+        let short = len <= MAX_BODY;
+        let mut seen = Self {
             head,
             size,
             delivered: (messages && head.is_response())
                 .then(|| delivered(body))
                 .flatten(),
             body: (!messages && short).then(|| body.concat().into()),
+            kept: size_of::<Self>() + 2 * header.len(),
             header,
             facts: OnceLock::new(),
+        };
+        seen.kept += seen.body.as_ref().map_or(0, Bytes::len);
+        if !short && !head.is_response() && stand_in_body(about) {
+            // What is not kept is read now.
+            let facts = seen.facts_with(&body.concat());
+            seen.kept += facts.len();
+            seen.facts = facts.into();
         }
+        seen
+    }
+
+    fn facts_with(&self, body: &[u8]) -> Facts {
+        self.fields()
+            .map(|fields| Facts::of(RequestCode(self.head.code), fields, body))
+            .unwrap_or_default()
     }
 
     /// What the request is about.
     pub(crate) fn facts(&self) -> &Facts {
-        self.facts.get_or_init(|| {
-            let body = self.body.as_deref().unwrap_or_default();
-            self.fields()
-                .map(|fields| Facts::of(RequestCode(self.head.code), fields, body))
-                .unwrap_or_default()
-        })
+        self.facts
+            .get_or_init(|| self.facts_with(self.body.as_deref().unwrap_or_default()))
     }
 
     pub(crate) fn fields(&self) -> Option<&Fields> {
@@ -112,12 +126,20 @@ impl Seen {
     }
 
     /// How many bytes are kept.
-    pub(crate) fn kept(&self) -> usize {
-        let header = match &self.header {
-            Header::Read { fields, .. } => fields.as_bytes().len(),
-            Header::Written(bytes, _) => bytes.len(),
-        };
-        size_of::<Self>() + header + self.body.as_ref().map_or(0, Bytes::len)
+    pub(crate) const fn kept(&self) -> usize {
+        self.kept
+    }
+}
+
+impl Header {
+    fn len(&self) -> usize {
+        match self {
+            Self::Read { fields, remark } => {
+                fields.as_bytes().len()
+                    + remark.as_ref().map_or(0, |remark| remark.as_bytes().len())
+            }
+            Self::Written(bytes, _) => bytes.len(),
+        }
     }
 }
 

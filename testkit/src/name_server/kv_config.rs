@@ -8,8 +8,9 @@ use rocketmq_sdk::protocol::request::kv_config::{
 use crate::name_server::State;
 use crate::net::call::{Call, Refusal};
 
-/// How many entries there may be.
+/// How many entries there may be, and how long one, in bytes.
 const MAX_ENTRIES: usize = 10_000;
+const MAX_LEN: usize = 16 * 1024;
 
 pub(super) fn put(state: &mut State, call: &mut Call<'_>) -> Result<(), Refusal> {
     let entry: PutKvConfig<'_> = call.header()?;
@@ -20,6 +21,11 @@ pub(super) fn put(state: &mut State, call: &mut Call<'_>) -> Result<(), Refusal>
         .is_some_and(|entries| entries.contains_key(&*entry.key));
     if count >= MAX_ENTRIES && !known {
         let remark = format!("no more than {MAX_ENTRIES} entries");
+        return Err(Refusal::new(ResponseCode::SYSTEM_ERROR, remark));
+    }
+    let len = entry.namespace.len() + entry.key.len() + entry.value.len();
+    if len > MAX_LEN {
+        let remark = format!("an entry of {len} bytes, of at most {MAX_LEN}");
         return Err(Refusal::new(ResponseCode::SYSTEM_ERROR, remark));
     }
     state

@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use rocketmq_sdk::protocol::request::register_broker::TopicConfig;
 use rocketmq_sdk::protocol::request::route::{BrokerData, ClusterInfoBody, QueueData, RouteBody};
 
-/// How many broker names, and how many topics, a name server knows at most.
+use crate::broker::MAX_QUEUES;
+
+/// How many broker names a name server knows at most, brokers of one name, and topics.
 const MAX_BROKERS: usize = 1_000;
+const MAX_MEMBERS: usize = 100;
 const MAX_TOPICS: usize = 100_000;
 
 /// Which brokers there are, and which topics they hold.
@@ -49,13 +52,15 @@ impl Routes {
     /// Takes a registration. `false`: it has just one topic, as after a single change, but the broker is not known; or there are
     /// too many brokers or topics.
     pub(super) fn register(&mut self, registration: Registration<'_>) -> bool {
-        let new = self
-            .brokers
-            .get(registration.broker)
-            .is_none_or(|broker| !broker.members.contains_key(&registration.broker_id));
-        let too_many = !self.brokers.contains_key(registration.broker)
-            && self.brokers.len() >= MAX_BROKERS
-            || self.topics.len() + registration.topics.len() > 2 * MAX_TOPICS;
+        let known = self.brokers.get(registration.broker);
+        let new = known.is_none_or(|broker| !broker.members.contains_key(&registration.broker_id));
+        let too_many = match known {
+            None => self.brokers.len() >= MAX_BROKERS,
+            Some(broker) => new && broker.members.len() >= MAX_MEMBERS,
+        };
+        let topics = registration.topics.keys();
+        let new_topics = topics.filter(|topic| !self.topics.contains_key(*topic));
+        let too_many = too_many || self.topics.len() + new_topics.count() > MAX_TOPICS;
         if too_many || new && registration.topics.len() == 1 {
             return false;
         }
@@ -81,8 +86,8 @@ impl Routes {
             for topic in registration.topics.into_values() {
                 let queues = QueueData {
                     broker_name: registration.broker.to_owned(),
-                    read_queue_nums: topic.read_queue_nums,
-                    write_queue_nums: topic.write_queue_nums,
+                    read_queue_nums: topic.read_queue_nums.clamp(0, MAX_QUEUES),
+                    write_queue_nums: topic.write_queue_nums.clamp(0, MAX_QUEUES),
                     perm: topic.perm,
                     topic_sys_flag: topic.topic_sys_flag,
                 };
@@ -244,6 +249,33 @@ mod tests {
         routes.connection_closed(4);
         assert_eq!(routes.cluster_info(), ClusterInfoBody::default());
         assert_eq!(routes.topics().count(), 0);
+    }
+
+    #[test]
+    fn what_brokers_register_is_bounded() {
+        let mut routes = Routes::default();
+        let mut huge = registration("a", "1:1", &["t", "u"]);
+        for topic in huge.topics.values_mut() {
+            topic.read_queue_nums = i32::MAX;
+            topic.write_queue_nums = -1;
+        }
+        assert!(routes.register(huge));
+        let queues = &routes.route("t").unwrap().queue_datas[0];
+        assert_eq!(queues.read_queue_nums, MAX_QUEUES);
+        assert_eq!(queues.write_queue_nums, 0);
+        let slave = |id: i64| {
+            let mut slave = registration("a", "", &["t", "u"]);
+            let addr = format!("{id}:1");
+            slave.broker_id = id;
+            slave.addr = addr.leak();
+            slave
+        };
+        let taken = (1..=MAX_MEMBERS as i64).filter(|id| routes.register(slave(id + 1)));
+        assert_eq!(taken.count(), MAX_MEMBERS - 1);
+        let topics: Vec<String> = (0..MAX_TOPICS).map(|number| format!("t{number}")).collect();
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        assert!(!routes.register(registration("b", "9:9", &topics)));
+        assert!(routes.register(registration("b", "9:9", &topics[2..])));
     }
 
     #[test]

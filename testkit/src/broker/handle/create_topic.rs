@@ -4,7 +4,7 @@ use rocketmq_sdk::protocol::code::ResponseCode;
 use rocketmq_sdk::protocol::request::create_topic::CreateTopic;
 use rocketmq_sdk::protocol::request::register_broker::TopicConfig;
 
-use crate::broker::topics::MAX_QUEUES;
+use crate::broker::MAX_QUEUES;
 use crate::broker::{Broker, names};
 use crate::net::call::{Call, Refusal};
 

@@ -34,7 +34,8 @@ impl Broker {
     /// Whether the producer should be asked first: a message that says when that may be is not ended after that otherwise.
     fn is_too_late(&self, request: &EndTransaction<'_>, half: &StoredMessage) -> bool {
         request.from_transaction_check != Some(true)
-            && late_after(half).is_some_and(|age| self.now - half.born_timestamp > age)
+            && late_after(half)
+                .is_some_and(|age| self.now.saturating_sub(half.born_timestamp) > age)
     }
 }
 

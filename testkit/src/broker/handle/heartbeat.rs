@@ -23,6 +23,10 @@ pub(super) fn handle(broker: &mut Broker, call: &mut Call<'_>) -> Result<(), Ref
     let mut changed = fingerprint == 0;
     broker.heard_from(&member.peer);
     for consumer in body.consumer_data_set {
+        if broker.groups.config(&consumer.group_name).is_none() {
+            tracing::warn!(client = %member.client_id, "a heartbeat names a group that cannot be");
+            continue;
+        }
         changed |= broker
             .groups
             .fingerprint_changed(&consumer.group_name, fingerprint);
@@ -45,7 +49,6 @@ impl Broker {
     fn register_consumer(&mut self, member: Member, data: ConsumerData, subscriptions: bool) {
         let group = data.group_name.clone();
         let Some(config) = self.groups.config(&group) else {
-            tracing::warn!(client = %member.client_id, "a heartbeat names a group that cannot be");
             return;
         };
         let retry_queues = config.retry_queue_nums;

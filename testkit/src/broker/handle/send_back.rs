@@ -42,7 +42,7 @@ pub(super) fn handle(broker: &mut Broker, call: &mut Call<'_>) -> Result<(), Ref
             returned(&message, topic, 0, 0)
         } else {
             let level = match request.delay_level {
-                0 => FIRST_LEVEL + message.reconsume_times,
+                0 => FIRST_LEVEL.saturating_add(message.reconsume_times),
                 level => level,
             };
             let queue_id = broker.choose_queue(config.retry_queue_nums);

@@ -7,6 +7,7 @@ use rocketmq_sdk::protocol::request::subscription_group::{
     DeleteGroup, GetGroup, GroupConfig, GroupsBody,
 };
 
+use crate::broker::MAX_QUEUES;
 use crate::broker::{Broker, names};
 use crate::net::call::{Call, Refusal};
 
@@ -14,6 +15,13 @@ pub(super) fn put(broker: &mut Broker, call: &mut Call<'_>) -> Result<(), Refusa
     let config: GroupConfig = call.json("consumer group")?;
     names::check_group(&config.group_name)
         .map_err(|why| Refusal::new(ResponseCode::INVALID_PARAMETER, why.to_string()))?;
+    if !(0..=MAX_QUEUES).contains(&config.retry_queue_nums) {
+        let remark = format!(
+            "{} retry queues, of 0 to {MAX_QUEUES}",
+            config.retry_queue_nums
+        );
+        return Err(Refusal::new(ResponseCode::INVALID_PARAMETER, remark));
+    }
     if !broker.groups.put_config(config) {
         return Err(Refusal::new(ResponseCode::SYSTEM_ERROR, "too many groups"));
     }
