@@ -108,7 +108,7 @@
 //! | body of a message | 4 MiB ([`ClusterBuilder::max_message`]) |
 //! | frame | 16 MiB |
 //! | connections of a node | 10,000 |
-//! | bytes waiting for a peer that does not read | 8 MiB, then its requests wait; 64 MiB or a minute, then its connection is closed |
+//! | bytes waiting for a peer that does not read | 8 MiB, then its requests wait; 256 MiB, or a minute in which it takes none, then its connection is closed |
 //! | held pulls of a broker | 100,000; one more is answered at once |
 //! | replies on their way to who asked | 100,000; one more is refused as busy |
 //! | topics, groups | 100,000 each |

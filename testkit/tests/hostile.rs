@@ -10,9 +10,12 @@ use rocketmq_sdk::protocol::code::{RequestCode, ResponseCode};
 use rocketmq_sdk::protocol::command::{Head, Serialization};
 use rocketmq_sdk::protocol::fields::NoFields;
 use rocketmq_sdk::protocol::frame;
+use rocketmq_sdk::protocol::message::TransactionType;
 use rocketmq_sdk::protocol::request::heartbeat::Heartbeat;
+use rocketmq_sdk::protocol::request::send_back::SendBack;
+use rocketmq_sdk::protocol::request::send_message::SendMessage;
 use rocketmq_testkit::Cluster;
-use support::{Client, SOON, heartbeat, message, pull};
+use support::{Client, SOON, consumer, heartbeat, message, pull};
 use tokio::io::AsyncWriteExt;
 
 /// What each node answers; everything else it must not.
@@ -159,4 +162,143 @@ async fn a_connection_can_ask_for_much_at_once() {
     tokio::time::timeout(SOON, client.answer(waiting))
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn a_peer_that_reads_gets_whatever_it_asked_for_at_once() {
+    let cluster = Cluster::builder().topic("t", 1).start().await.unwrap();
+    let mut client = Client::broker(&cluster).await;
+    client.produce(&message("t", 0, ""), &[7; 4 << 20]).await;
+    let mut requests = BytesMut::new();
+    for opaque in 1_000..1_100 {
+        let head = Head::request(RequestCode::PULL_MESSAGE, opaque);
+        let header = pull("t", 0, 0, "*");
+        frame::encode_head(
+            &mut requests,
+            Serialization::Binary,
+            &head,
+            None,
+            &header,
+            0,
+        )
+        .unwrap();
+    }
+    client.write(&requests).await;
+    for opaque in 1_000..1_100 {
+        let answer = client.answer(opaque).await;
+        assert_eq!(answer.response_code(), ResponseCode::SUCCESS);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_others_do_gives_a_deaf_peer_no_more_time() {
+    let cluster = Cluster::builder()
+        .topic("t", 1)
+        .in_memory()
+        .start()
+        .await
+        .unwrap();
+    let broker = cluster.broker("broker-a");
+    let mut client = Client::broker(&cluster).await;
+    client.produce(&message("t", 0, ""), &[0; 4 << 20]).await;
+    let mut deaf = Client::broker(&cluster).await;
+    let member = consumer("g", &[("t", "*", 1)]);
+    deaf.heartbeat("deaf", std::slice::from_ref(&member)).await;
+    for _ in 0..8 {
+        deaf.send(&pull("t", 0, 0, "*"), b"").await;
+    }
+    let began = tokio::time::Instant::now();
+    while broker.connections() > 1 {
+        // Others come and go, and every time it is to be told.
+        let mut other = Client::broker(&cluster).await;
+        other
+            .heartbeat("other", std::slice::from_ref(&member))
+            .await;
+        drop(other);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert!(began.elapsed() < Duration::from_secs(90));
+    }
+}
+
+#[tokio::test]
+async fn requests_before_one_that_ends_the_connection_are_served() {
+    let cluster = Cluster::builder().topic("t", 1).start().await.unwrap();
+    let rule = cluster.faults().on(RequestCode::HEART_BEAT).disconnect();
+    let mut client = Client::broker(&cluster).await;
+    let mut requests = BytesMut::new();
+    let head = Head::request(RequestCode::SEND_MESSAGE_V2, 500);
+    let header = message("t", 0, "");
+    frame::encode_head(
+        &mut requests,
+        Serialization::Binary,
+        &head,
+        None,
+        &header,
+        1,
+    )
+    .unwrap();
+    requests.extend_from_slice(b"m");
+    let body = heartbeat("c", &[]);
+    let head = Head::request(RequestCode::HEART_BEAT, 501);
+    let len = body.len();
+    frame::encode_head(
+        &mut requests,
+        Serialization::Binary,
+        &head,
+        None,
+        &Heartbeat,
+        len,
+    )
+    .unwrap();
+    requests.extend_from_slice(&body);
+    client.write(&requests).await;
+    let answer = client.answer(500).await;
+    assert_eq!(answer.response_code(), ResponseCode::SUCCESS);
+    client.closed().await;
+    assert_eq!(rule.hits(), 1);
+}
+
+#[tokio::test]
+async fn numbers_at_the_ends_of_their_ranges_are_survived() {
+    let cluster = Cluster::builder().topic("t", 1).start().await.unwrap();
+    let mut client = Client::broker(&cluster).await;
+    client
+        .heartbeat("c", &[consumer("g", &[("t", "*", 1)])])
+        .await;
+    // As many retry queues as there are numbers.
+    let group = br#"{"groupName":"g","retryQueueNums":2147483647,"retryMaxTimes":2147483647}"#;
+    let code = RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP;
+    let opaque = client.send_code(code, &NoFields, group).await;
+    let answer = client.answer(opaque).await;
+    assert_eq!(answer.response_code(), ResponseCode::INVALID_PARAMETER);
+    // A message that was sent back as often as it can be.
+    let often = SendMessage {
+        reconsume_times: Some(i32::MAX - 1),
+        max_reconsume_times: Some(i32::MAX),
+        ..message("t", 0, "")
+    };
+    client.produce(&often, b"m").await;
+    // Half messages from the beginning of time, with an id that no reader takes.
+    for born_timestamp in [i64::MIN, i64::MAX] {
+        let half = SendMessage {
+            born_timestamp,
+            sys_flag: TransactionType::Prepared.bits(),
+            ..message(
+                "t",
+                0,
+                "TRAN_MSG\x01true\x02PGROUP\x01p\x02UNIQ_KEY\x01a\x01b\x02",
+            )
+        };
+        client.call(&half, b"m").await;
+    }
+    let back = SendBack {
+        offset: 0,
+        group: "g".into(),
+        delay_level: 0,
+        max_reconsume_times: Some(i32::MAX),
+        ..SendBack::default()
+    };
+    client.call(&back, b"").await;
+    cluster.clock().advance(Duration::from_secs(60));
+    client.heartbeat("c", &[]).await;
 }

@@ -25,6 +25,19 @@ async fn a_cluster_starts_fast_and_clusters_do_not_know_of_each_other() {
 }
 
 #[tokio::test]
+async fn a_broker_that_is_started_while_it_stops_runs_after_that() {
+    let cluster = Cluster::builder().topic("t", 1).start().await.unwrap();
+    let broker = cluster.broker("broker-a");
+    for _ in 0..20 {
+        let (_, started) = tokio::join!(broker.stop(), broker.restart());
+        started.unwrap();
+        assert!(broker.is_running());
+        let mut client = Client::broker(&cluster).await;
+        client.produce(&message("t", 0, ""), b"m").await;
+    }
+}
+
+#[tokio::test]
 async fn a_killed_broker_comes_back_with_its_messages_topics_and_offsets() {
     let cluster = Cluster::start().await.unwrap();
     let broker = cluster.broker("broker-a");

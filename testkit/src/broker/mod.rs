@@ -311,9 +311,12 @@ impl Follower for SharedBroker {
 }
 
 impl Serve for SharedBroker {
-    fn serve(&self, peer: &Arc<Peer>, requests: &[Incoming], out: &mut Outgoing) {
+    fn serve(&self, peer: &Arc<Peer>, requests: &[Incoming], out: &mut Outgoing) -> usize {
         self.with(|broker| {
-            for request in requests {
+            for (served, request) in requests.iter().enumerate() {
+                if out.is_enough() {
+                    return served;
+                }
                 let topics = broker.topics.version();
                 let mark = out.mark();
                 let mut call = Call::new(request, peer, out, broker.config.answers);
@@ -326,7 +329,8 @@ impl Serve for SharedBroker {
                     broker.unregistered.hold(version, peer, answer);
                 }
             }
-        });
+            requests.len()
+        })
     }
 
     fn answered(&self, peer: &Peer, answer: &Command) {

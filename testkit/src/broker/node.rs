@@ -33,6 +33,8 @@ pub(crate) struct BrokerNode {
     server: Arc<Server>,
     runtime: Handle,
     running: Mutex<Option<Running>>,
+    /// It starts or ends, one after the other.
+    turn: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -67,6 +69,7 @@ impl BrokerNode {
             service,
             runtime: Handle::current(),
             running: Mutex::new(None),
+            turn: tokio::sync::Mutex::default(),
         })
     }
 
@@ -92,7 +95,11 @@ impl BrokerNode {
 
     /// Starts the broker and waits until it has tried to register with each of its name servers. Does nothing if it runs.
     pub(crate) async fn start(&self) -> io::Result<()> {
-        if let Some(tried) = self.start_tasks()? {
+        let started = {
+            let _turn = self.turn.lock().await;
+            self.start_tasks()?
+        };
+        if let Some(tried) = started {
             for mut tried in tried {
                 // It fails only if the task has ended, and then there is nothing to wait for.
                 let _ = tried.wait_for(|tried| *tried).await;
@@ -166,6 +173,7 @@ impl BrokerNode {
     /// # Cancel safety
     /// Dropping the future ends the broker as [`kill`](Self::kill) does.
     pub(crate) async fn stop(&self) {
+        let _turn = self.turn.lock().await;
         let _killed_if_dropped = KillOnDrop(&self.server);
         // What is paused cannot end in order.
         self.resume();
@@ -182,6 +190,7 @@ impl BrokerNode {
     /// # Cancel safety
     /// Dropping the future does not stop the broker from ending.
     pub(crate) async fn kill(&self) {
+        let _turn = self.turn.lock().await;
         let _killed_if_dropped = KillOnDrop(&self.server);
         let running = self.running.lock().take();
         if let Some(Running { killed, tasks, .. }) = running {

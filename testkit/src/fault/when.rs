@@ -74,7 +74,8 @@ macro_rules! conditions {
             $self
         }
 
-        /// Only where a closure says so. It gets the request as the journal will; the entry has no number yet.
+        /// Only where a closure says so. It gets the request as the journal will; the entry has no number yet. The node waits for
+        /// the closure, which must not call the node or turn its clock.
         pub fn when(
             mut $self,
             condition: impl Fn(&Entry) -> bool + Send + Sync + 'static,
@@ -274,7 +275,7 @@ impl OnFrame {
         })
     }
 
-    /// A closure changes its body.
+    /// A closure changes its body. The node waits for the closure, which must not call the node or turn its clock.
     pub fn edit_body(self, edit: impl Fn(&mut Vec<u8>) + Send + Sync + 'static) -> Rule {
         self.then(FrameFault::Body(Arc::new(edit)))
     }

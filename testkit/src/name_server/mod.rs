@@ -81,14 +81,18 @@ impl NameServer {
 }
 
 impl Serve for NameServer {
-    fn serve(&self, peer: &Arc<Peer>, requests: &[Incoming], out: &mut Outgoing) {
+    fn serve(&self, peer: &Arc<Peer>, requests: &[Incoming], out: &mut Outgoing) -> usize {
         let mut state = self.state.lock();
-        for request in requests {
+        for (served, request) in requests.iter().enumerate() {
+            if out.is_enough() {
+                return served;
+            }
             let mut call = Call::new(request, peer, out, self.format);
             if let Err(refusal) = handle(&mut state, &mut call) {
                 call.refuse(&refusal);
             }
         }
+        requests.len()
     }
 
     fn closed(&self, peer: &Peer) {

@@ -20,16 +20,13 @@ use crate::net::peer::{MAX_WAITING, Peer};
 use crate::net::{Incoming, Serve};
 use crate::tap::Admitted;
 
-/// While more than this waits to be written, no further request is read.
-const PAUSE_READING: usize = 8 * 1024 * 1024;
-
 /// How many bytes are read at once, at most.
 const READ_SIZE: usize = 64 * 1024;
 
 /// With less room than this a new buffer is taken.
 const MIN_ROOM: usize = 4 * 1024;
 
-/// How long a peer may take none of what waits for it before its connection is closed.
+/// How long a peer for which [enough](Outgoing::is_enough) waits may take none of it before its connection is closed.
 const STALL: Duration = Duration::from_secs(60);
 
 /// How long an orderly end waits for the peer to take what waits for it.
@@ -75,6 +72,7 @@ pub(crate) async fn run<S: Stream>(
         writer,
         input: BytesMut::new(),
         requests: Vec::new(),
+        last: None,
         out: Outgoing::default(),
         peer,
         service,
@@ -102,6 +100,8 @@ struct Connection<S> {
     writer: WriteHalf<S>,
     input: BytesMut,
     requests: Vec<Incoming>,
+    /// How the connection ends once these are served.
+    last: Option<io::Result<()>>,
     out: Outgoing,
     peer: Arc<Peer>,
     service: Arc<dyn Serve>,
@@ -110,8 +110,8 @@ struct Connection<S> {
 
 impl<S: Stream> Connection<S> {
     async fn serve(&mut self, stopped: &CancellationToken) -> io::Result<()> {
-        // Whether something was read that was not looked at.
-        let mut fresh = false;
+        // When nothing had to wait, or some of it was taken.
+        let mut progress = Instant::now();
         loop {
             if self.gate.is_closed() {
                 tokio::select! {
@@ -121,14 +121,22 @@ impl<S: Stream> Connection<S> {
                     () = self.gate.pass() => {}
                 }
             }
-            if std::mem::take(&mut fresh) && self.take_requests()? == Goes::Ended {
-                return Ok(());
-            }
+            self.take_requests();
+            self.serve_requests();
             self.peer.take_pushed(&mut self.out);
             let waiting = self.out.len();
             if waiting > MAX_WAITING {
                 return Err(io::Error::other("the peer does not read"));
             }
+            if self.requests.is_empty()
+                && let Some(end) = self.last.take()
+            {
+                return self.finish().await.and(end);
+            }
+            if !self.out.is_enough() {
+                progress = Instant::now();
+            }
+            let reads = !self.out.is_enough() && self.last.is_none();
             if self.input.capacity() - self.input.len() < MIN_ROOM {
                 self.input.reserve(READ_SIZE);
             }
@@ -136,7 +144,10 @@ impl<S: Stream> Connection<S> {
                 biased;
                 () = self.peer.closing() => return Ok(()),
                 () = stopped.cancelled() => return self.finish().await,
-                written = write(&mut self.out, &mut self.writer), if waiting > 0 => written?,
+                written = self.out.write_some(&mut self.writer), if waiting > 0 => {
+                    written?;
+                    progress = Instant::now();
+                }
                 () = self.peer.pushed() => {}
                 () = self.peer.deferred.due(), if self.peer.deferred.any() => {
                     if self.gate.is_closed() {
@@ -153,39 +164,44 @@ impl<S: Stream> Connection<S> {
                         }
                     }
                 }
-                read = self.reader.read_buf(&mut self.input), if waiting < PAUSE_READING => {
+                read = self.reader.read_buf(&mut self.input), if reads => {
                     if read? == 0 {
                         return Ok(());
                     }
-                    fresh = true;
+                }
+                () = tokio::time::sleep_until(progress + STALL), if self.out.is_enough() => {
+                    return Err(io::ErrorKind::TimedOut.into());
                 }
             }
         }
     }
 
-    /// Serves every request that is there as a whole.
-    fn take_requests(&mut self) -> io::Result<Goes> {
-        let broken = loop {
+    /// Takes every request that is there as a whole.
+    fn take_requests(&mut self) {
+        while self.last.is_none() {
             let before = self.input.len();
             match frame::decode(&mut self.input) {
                 Ok(Some(command)) => {
                     let size = before - self.input.len();
                     if !self.take_command(command, size) {
-                        return Ok(Goes::Ended);
+                        self.last = Some(Ok(()));
                     }
                 }
-                Ok(None) => break None,
-                Err(error) => break Some(error),
+                Ok(None) => return,
+                Err(error) => {
+                    self.last = Some(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
+                }
             }
-        };
-        if !self.requests.is_empty() {
-            self.service
-                .serve(&self.peer, &self.requests, &mut self.out);
-            self.requests.clear();
         }
-        match broken {
-            None => Ok(Goes::On),
-            Some(error) => Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+    }
+
+    /// Serves what was taken, until enough waits to be written.
+    fn serve_requests(&mut self) {
+        if !self.requests.is_empty() {
+            let served = self
+                .service
+                .serve(&self.peer, &self.requests, &mut self.out);
+            self.requests.drain(..served);
         }
     }
 
@@ -213,7 +229,8 @@ impl<S: Stream> Connection<S> {
         while let Some(work) = self.peer.deferred.take_due(Instant::now()) {
             match work {
                 Work::Serve(incoming) => {
-                    self.service.serve(&self.peer, &[incoming], &mut self.out);
+                    self.requests.push(incoming);
+                    self.serve_requests();
                 }
                 Work::Write(frame) => self.out.put(&frame),
                 Work::Trickle(frame, rate) => {
@@ -281,13 +298,4 @@ async fn trickle(
         bytes = rest;
     }
     Ok(())
-}
-
-/// Writes some of what waits. A peer for which reading has stopped must take some of it in time.
-async fn write(out: &mut Outgoing, writer: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
-    if out.len() < PAUSE_READING {
-        out.write_some(writer).await
-    } else {
-        tokio::time::timeout(STALL, out.write_some(writer)).await?
-    }
 }

@@ -31,9 +31,9 @@ pub(crate) struct Incoming {
 
 /// What answers the requests that arrive on connections.
 pub(crate) trait Serve: Send + Sync + 'static {
-    /// Handles requests that arrived together, in their order. Answers that are ready go to `out`; others follow through the
-    /// peer.
-    fn serve(&self, peer: &Arc<Peer>, requests: &[Incoming], out: &mut Outgoing);
+    /// Handles requests that arrived together, in their order, until [enough](Outgoing::is_enough) waits to be written; how many
+    /// these were. Answers that are ready go to `out`; others follow through the peer.
+    fn serve(&self, peer: &Arc<Peer>, requests: &[Incoming], out: &mut Outgoing) -> usize;
 
     /// Takes what a peer answered to a request of ours.
     fn answered(&self, peer: &Peer, answer: &Command) {

@@ -12,6 +12,9 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 /// From this size on a part is written from where it lies instead of being copied.
 const KEEP_APART: usize = 1024;
 
+/// While as much as this waits for a peer, nothing more is done for it.
+const ENOUGH: usize = 8 * 1024 * 1024;
+
 /// How many parts go into one write.
 const PARTS: usize = 64;
 
@@ -38,6 +41,11 @@ impl Outgoing {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Whether so much waits that the peer should take some of it first.
+    pub(crate) fn is_enough(&self) -> bool {
+        self.len() >= ENOUGH
     }
 
     /// Where small parts are written to.

@@ -23,8 +23,9 @@ use crate::net::deferred::{Deferred, Work};
 use crate::net::outgoing::Outgoing;
 use crate::tap::Tap;
 
-/// The most bytes that may wait for a peer that does not read; with more its connection is closed.
-pub(crate) const MAX_WAITING: usize = 64 * 1024 * 1024;
+/// The most bytes that may wait for a peer that does not read; with more its connection is closed. As much as a store keeps, unless
+/// told otherwise: held pulls of all queues may be answered at once.
+pub(crate) const MAX_WAITING: usize = 256 * 1024 * 1024;
 
 /// One connected peer.
 #[derive(Debug)]
