@@ -133,7 +133,13 @@ impl<'a> Iterator for FieldIter<'a> {
                 text,
                 spans,
                 escaped,
-            } => Some(known(text, *escaped, spans.next()?)),
+            } => {
+                let item = known(text, *escaped, spans.next()?);
+                if item.is_err() {
+                    *spans = [].iter();
+                }
+                Some(item)
+            }
             Walk::Scanned(scanner) => {
                 let item = scan(scanner.as_mut()?).transpose();
                 if matches!(item, Some(Err(_))) {
