@@ -89,10 +89,11 @@ impl Lines {
 }
 
 impl Serve for Lines {
-    fn serve(&self, peer: &Arc<Peer>, requests: &[Incoming], _: &mut Outgoing) {
+    fn serve(&self, peer: &Arc<Peer>, requests: &[Incoming], _: &mut Outgoing) -> usize {
         for request in requests {
             self.send(peer, &request.command, request.trail.as_ref());
         }
+        requests.len()
     }
 
     fn answered(&self, peer: &Peer, answer: &Command) {
