@@ -1,6 +1,7 @@
 //! Headers in both forms: read within the limit, written back, and read the same again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use bytes::{BufMut, BytesMut};
 use rocketmq_sdk::protocol::DecodeError;
@@ -9,8 +10,8 @@ use rocketmq_sdk::protocol::frame;
 use rocketmq_sdk::protocol::request::pull_message::{PullMessage, PullMessageResponse};
 use rocketmq_sdk::protocol::request::send_message::{SendMessage, SendMessageResponse};
 use rocketmq_sdk::protocol::request::send_message_v1::SendMessageV1;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::{SLACK, within};
@@ -46,7 +47,7 @@ pub fn json_header(input: &[u8]) {
     }
 }
 
-/// Refuses a member that stands twice: no peer writes it, and of the two a JSON library looks at the last one only.
+/// Refuses a member or a field that stands twice: no peer writes it, and of the two a JSON library looks at the last one only.
 #[derive(Deserialize)]
 #[expect(non_snake_case, dead_code, reason = "the names of the protocol")]
 struct Once {
@@ -56,7 +57,40 @@ struct Once {
     opaque: Option<IgnoredAny>,
     flag: Option<IgnoredAny>,
     remark: Option<IgnoredAny>,
-    extFields: Option<IgnoredAny>,
+    extFields: Option<OnceEach>,
+}
+
+/// Fields of which no two have one name; or something else than fields.
+struct OnceEach;
+
+impl<'de> Deserialize<'de> for OnceEach {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let names = deserializer.deserialize_map(Names)?;
+        let different: BTreeSet<&String> = names.iter().collect();
+        match different.len() == names.len() {
+            true => Ok(Self),
+            false => Err(D::Error::custom("a name stands twice")),
+        }
+    }
+}
+
+/// The names of an object.
+struct Names;
+
+impl<'de> Visitor<'de> for Names {
+    type Value = Vec<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut names = Vec::new();
+        while let Some((name, IgnoredAny)) = map.next_entry()? {
+            names.push(name);
+        }
+        Ok(names)
+    }
 }
 
 /// Asserts that every typed header that can be read is the same after it was written and read again.
@@ -213,7 +247,7 @@ fn expected(value: &Value) -> Option<Parts> {
     })
 }
 
-/// The same, with the fields in order of their names, and the last of those with one name.
+/// The same, with the fields in order of their names.
 fn by_name(mut parts: Parts) -> Parts {
     let fields: BTreeMap<_, _> = parts.fields.drain(..).collect();
     parts.fields.extend(fields);
