@@ -113,13 +113,8 @@ impl<S: Stream> Connection<S> {
         // When nothing had to wait, or some of it was taken.
         let mut progress = Instant::now();
         loop {
-            if self.gate.is_closed() {
-                tokio::select! {
-                    biased;
-                    () = self.peer.closing() => return Ok(()),
-                    () = stopped.cancelled() => return self.finish().await,
-                    () = self.gate.pass() => {}
-                }
+            if self.gate.is_closed() && self.wait_at_gate(stopped).await? == Goes::Ended {
+                return Ok(());
             }
             self.take_requests();
             self.serve_requests();
@@ -137,9 +132,7 @@ impl<S: Stream> Connection<S> {
                 progress = Instant::now();
             }
             let reads = !self.out.is_enough() && self.last.is_none();
-            if self.input.capacity() - self.input.len() < MIN_ROOM {
-                self.input.reserve(READ_SIZE);
-            }
+            self.make_room();
             tokio::select! {
                 biased;
                 () = self.peer.closing() => return Ok(()),
@@ -173,6 +166,21 @@ impl<S: Stream> Connection<S> {
                     return Err(io::ErrorKind::TimedOut.into());
                 }
             }
+        }
+    }
+
+    async fn wait_at_gate(&mut self, stopped: &CancellationToken) -> io::Result<Goes> {
+        tokio::select! {
+            biased;
+            () = self.peer.closing() => Ok(Goes::Ended),
+            () = stopped.cancelled() => self.finish().await.map(|()| Goes::Ended),
+            () = self.gate.pass() => Ok(Goes::On),
+        }
+    }
+
+    fn make_room(&mut self) {
+        if self.input.capacity() - self.input.len() < MIN_ROOM {
+            self.input.reserve(READ_SIZE);
         }
     }
 
