@@ -26,7 +26,7 @@ const LEAST_BYTES: usize = 16 * 1024;
 /// An answer without messages that comes sooner is no long poll.
 const PROMPT: Duration = Duration::from_millis(500);
 
-/// How long to wait before a queue begins again behind an offset that the broker does not have.
+/// How long to wait before a queue begins again at another offset, so that a broker that says so at every pull is not asked without end.
 const BEFORE_RESTART: Duration = Duration::from_millis(500);
 
 /// What one pull tells about the next.
@@ -51,8 +51,8 @@ enum Next {
     Pull,
     /// Pull after a pause, which grows.
     Pause,
-    /// The queue has to begin again, at this offset at the latest.
-    Restart(i64),
+    /// The queue has to begin again.
+    Restart(Again),
 }
 
 impl Assigned {
@@ -74,8 +74,8 @@ impl Assigned {
             match self.feed_once(group, &mut pace).await {
                 Next::Pull => self.pause_between_pulls(group).await,
                 Next::Pause => sleep(pace.backoff.fail()).await,
-                Next::Restart(offset) => {
-                    group.rebuild(self.queue(), Again::Corrected(offset));
+                Next::Restart(again) => {
+                    group.rebuild(self.queue(), again);
                     std::future::pending::<()>().await;
                 }
             }
@@ -94,7 +94,7 @@ impl Assigned {
     async fn find_start(&self, group: &Group) -> (i64, Option<i64>) {
         let mut backoff = Backoff::new(FIRST_PAUSE, LAST_PAUSE);
         let mut chosen = None;
-        if let Origin::Corrected(_) = self.origin {
+        if let Origin::Corrected(_) | Origin::Reset(_) = self.origin {
             sleep(BEFORE_RESTART).await;
         }
         loop {
@@ -233,6 +233,8 @@ impl Assigned {
                 self.recovered(pace);
                 Next::Pull
             }
+            Found::Reset { offset } if offset >= 0 => Next::Restart(Again::Reset(offset)),
+            Found::Reset { .. } => Next::Pause,
             Found::IllegalOffset { .. } if answer.asked != MASTER => {
                 // A slave may be behind.
                 pace.broker_id = MASTER;
@@ -280,7 +282,7 @@ impl Assigned {
         }
         warn!(%queue, offset, correct, "the broker does not have the offset; consumption goes on at the nearest");
         if correct < offset {
-            return Next::Restart(correct);
+            return Next::Restart(Again::Corrected(correct));
         }
         let _ = self.with_ring(|ring| ring.advance(correct));
         Next::Pause

@@ -15,7 +15,7 @@ use crate::message::{MAX_INFLATED, MessageExt, MessageQueue};
 use crate::protocol::DecodeError;
 use crate::protocol::message::property_names::TAGS;
 use crate::protocol::message::{StoredMessage, StoredMessages};
-use crate::protocol::request::pull_message::{PullMessage, PullSysFlag};
+use crate::protocol::request::pull_message::{PullMessage, PullMessageResponse, PullSysFlag};
 
 /// A broker's master.
 pub(crate) const MASTER: i64 = 0;
@@ -65,6 +65,11 @@ pub(crate) enum Found {
     /// Nothing that the subscription selects before `next`.
     Nothing {
         next: i64,
+    },
+    /// The offset is one of the queue's, but somebody wants the group to go on at this one: a broker of version 5 says so to the
+    /// next pull, once.
+    Reset {
+        offset: i64,
     },
     /// The offset is not one of the queue's; `correct` is the nearest that is.
     IllegalOffset {
@@ -140,13 +145,22 @@ pub(crate) async fn pull(
             Found::Messages(messages)
         }
         PullStatus::NoNewMessage | PullStatus::NoMatchedMessage => Found::Nothing { next },
-        PullStatus::OffsetIllegal => Found::IllegalOffset { correct: next },
+        PullStatus::OffsetIllegal => moved(offset, &pulled.header),
     };
     Ok(PullAnswer {
         found,
         suggested: pulled.header.suggest_which_broker_id,
         asked,
     })
+}
+
+/// Why a broker wants another offset to be asked for.
+fn moved(offset: i64, header: &PullMessageResponse) -> Found {
+    let next = header.next_begin_offset;
+    match (header.min_offset..=header.max_offset).contains(&offset) {
+        true => Found::Reset { offset: next },
+        false => Found::IllegalOffset { correct: next },
+    }
 }
 
 /// The address of a queue's broker, and the id of the one that it is: the one with the wanted id, else another of that name.

@@ -125,11 +125,15 @@ async fn a_of_08_a_reset_to_the_end_leaves_the_backlog_out() {
         ConsumeStatus::CONSUME_SUCCESS
     });
     let consumer = builder.start().await.unwrap();
+    send(&target, &topic, "first", 1).await;
+    wait_until_committed(&target, &topic, &group, 1, 1).await;
     send(&target, &topic, "old", 200).await;
     received
-        .wait(&target, "the first came", |received| received.count() > 0)
+        .wait(&target, "the first old one came", |received| {
+            received.count() > 1
+        })
         .await;
-    crate::target::wait_until_stored(&target, &topic, 1, 200).await;
+    crate::target::wait_until_stored(&target, &topic, 1, 201).await;
     let answer = reset(&target, &topic, &group, -1).await;
     assert_eq!(
         answer.response_code(),
@@ -138,7 +142,7 @@ async fn a_of_08_a_reset_to_the_end_leaves_the_backlog_out() {
         answer.remark
     );
     // Not before the reset has arrived: on a broker of version 5 that is with the next pull.
-    wait_until_committed(&target, &topic, &group, 1, 200).await;
+    wait_until_committed(&target, &topic, &group, 1, 201).await;
     send(&target, &topic, "new", 1).await;
     received
         .wait(&target, "the new one came", |received| {

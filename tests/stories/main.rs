@@ -21,6 +21,7 @@ mod failing;
 mod faults;
 mod history;
 mod java;
+mod joining;
 mod listening;
 mod messages;
 mod namespaces;

@@ -2,10 +2,16 @@
 
 use std::time::{Duration, SystemTime};
 
-use rocketmq_sdk::{ConsumeFromWhere, ConsumeStatus, Message, PushConsumer};
+use rocketmq_sdk::protocol::code::{RequestCode, ResponseCode};
+use rocketmq_sdk::{
+    ConsumeFromWhere, ConsumeStatus, DefaultProducer, Message, MessageQueue, PushConsumer,
+};
+use rocketmq_testkit::{Cluster, Entry};
+use tokio::time::Instant;
 
+use crate::committed::committed_offset;
 use crate::received::{Received, numbered};
-use crate::target::Target;
+use crate::target::{PATIENCE, Target, ask, wait_until_stored};
 
 /// What 4.9 brokers do: they know no `setZeroIfNotFound`.
 const ZERO_FOR_A_NEW_GROUP: &str =
@@ -231,4 +237,192 @@ async fn a_of_10_what_was_not_consumed_comes_again_after_a_restart() {
         .await;
     assert!(!second.bodies().contains("m0") && !second.bodies().contains("m1"));
     consumer.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_of_06_a_group_of_which_the_broker_knows_no_offset_begins_where_it_wants() {
+    let target = Target::shared().await;
+    let topic = target.topic("unknown", 1).await;
+    let group = target.name("unknown");
+    let addr = target.brokers().await.remove(0);
+    send(&target, &topic, "m", 3).await;
+    let queue = MessageQueue::new(&*topic, "", 0);
+    let unknown = committed_offset(&addr, &group, &queue).await;
+    assert!(unknown.unwrap_or(0) <= 0, "{unknown:?}");
+    let received = Received::default();
+    let first = ConsumeFromWhere::FirstOffset;
+    let consumer = start(&target, &group, &topic, first, &received).await;
+    received
+        .wait(&target, "all came", |received| {
+            received.bodies() == numbered("m", 3)
+        })
+        .await;
+    consumer.shutdown().await.unwrap();
+    assert_eq!(committed_offset(&addr, &group, &queue).await, Some(3));
+}
+
+/// Sets a group's offset at the broker, as a tool may.
+async fn commit(target: &Target, group: &str, topic: &str, offset: i64) {
+    let addr = target.brokers().await.remove(0);
+    let answer = ask(&addr, RequestCode::UPDATE_CONSUMER_OFFSET, |fields| {
+        fields.put("consumerGroup", group);
+        fields.put("topic", topic);
+        fields.put_number("queueId", 0);
+        fields.put_number("commitOffset", offset);
+    })
+    .await;
+    assert_eq!(answer.response_code(), ResponseCode::SUCCESS);
+}
+
+#[tokio::test]
+async fn a_of_07_an_offset_behind_the_end_is_corrected_once() {
+    let target = Target::shared().await;
+    let topic = target.topic("beyond", 1).await;
+    let group = target.name("beyond");
+    send(&target, &topic, "old", 5).await;
+    let received = Received::default();
+    let first = ConsumeFromWhere::FirstOffset;
+    let consumer = start(&target, &group, &topic, first, &received).await;
+    received
+        .wait(&target, "the old ones came", |received| {
+            received.count() == 5
+        })
+        .await;
+    consumer.shutdown().await.unwrap();
+    commit(&target, &group, &topic, 1000).await;
+    let received = Received::default();
+    let consumer = start(&target, &group, &topic, first, &received).await;
+    let addr = target.brokers().await.remove(0);
+    let queue = MessageQueue::new(&*topic, "", 0);
+    let until = Instant::now() + PATIENCE;
+    while committed_offset(&addr, &group, &queue).await != Some(5) {
+        assert!(Instant::now() < until, "it is not corrected");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    send(&target, &topic, "new", 5).await;
+    received
+        .wait(&target, "the new ones came", |received| {
+            received.bodies() == numbered("new", 5)
+        })
+        .await;
+    if let Some(cluster) = target.cluster() {
+        let is_pull = |entry: &Entry| {
+            entry.is_request(RequestCode::PULL_MESSAGE) && entry.topic() == Some(&topic)
+        };
+        let pulls = cluster.journal().count(is_pull);
+        assert!(pulls < 30, "{pulls} pulls");
+    }
+    consumer.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_of_07_an_offset_before_the_beginning_is_corrected_once() {
+    // Only a broker in this process forgets its first messages within a test.
+    let target = Target::shared().await;
+    if !target.is_testkit() {
+        target.skip("a real broker deletes its first messages after days");
+        return;
+    }
+    let cluster = Cluster::builder()
+        .topic("t", 1)
+        .store_limit(64 * 1024)
+        .start()
+        .await
+        .unwrap();
+    let producer = DefaultProducer::builder("p").name_server(cluster.name_server_addr());
+    let producer = producer.start().await.unwrap();
+    let queue = |broker: &str| MessageQueue::new("t", broker, 0);
+    let mut last = 0;
+    for at in 0..40 {
+        let message = Message::new("t", vec![at; 3000]);
+        let send = producer.send(message).to(queue("broker-a"));
+        last = send.await.unwrap().queue_offset();
+    }
+    let received = Received::default();
+    let consumer = PushConsumer::builder("g")
+        .name_server(cluster.name_server_addr())
+        .subscribe("t", "*")
+        .consume_from(ConsumeFromWhere::FirstOffset)
+        .listener_with(received.clone(), |received, messages| async move {
+            received.add(messages);
+            ConsumeStatus::CONSUME_SUCCESS
+        });
+    let consumer = consumer.start().await.unwrap();
+    received
+        .wait(&target, "the last one came", |received| {
+            received.all().iter().any(|one| one.queue_offset() == last)
+        })
+        .await;
+    let all = received.all();
+    let first = all.iter().map(|one| one.queue_offset()).min().unwrap();
+    assert!(first > 0, "the first ones are gone");
+    assert_eq!(all.len() as i64, last - first + 1);
+    assert!(consumer.shutdown().await.unwrap().is_clean());
+    producer.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_of_09_l29_a_commit_before_the_queues_are_shared_is_kept() {
+    let target = Target::shared().await;
+    let topic = target.topic("early", 1).await;
+    let group = target.name("early");
+    send(&target, &topic, "m", 5).await;
+    wait_until_stored(&target, &topic, 1, 5).await;
+    let received = Received::default();
+    let last = ConsumeFromWhere::LastOffset;
+    // The broker knows the group then.
+    let consumer = start(&target, &group, &topic, last, &Received::default()).await;
+    consumer.shutdown().await.unwrap();
+    commit(&target, &group, &topic, 3).await;
+    let builder = target.consumer(&group).subscribe(&*topic, "*");
+    // Commits begin with the consumer's task, beside the first sharing.
+    let consumer = builder
+        .consume_from(ConsumeFromWhere::FirstOffset)
+        .commit_interval(Duration::from_millis(1))
+        .listener_with(received.clone(), |received, messages| async move {
+            received.add(messages);
+            ConsumeStatus::CONSUME_SUCCESS
+        });
+    let consumer = consumer.start().await.unwrap();
+    received
+        .wait(&target, "the last two came", |received| {
+            received.count() == 2
+        })
+        .await;
+    assert!(received.all().iter().all(|one| one.queue_offset() >= 3));
+    consumer.shutdown().await.unwrap();
+    let addr = target.brokers().await.remove(0);
+    let queue = MessageQueue::new(&*topic, "", 0);
+    assert_eq!(committed_offset(&addr, &group, &queue).await, Some(5));
+}
+
+#[tokio::test]
+async fn f29_l28_what_is_sent_between_the_choice_of_an_offset_and_the_first_pull_comes() {
+    let target = Target::shared().await;
+    if target.is_apache_4() {
+        target.skip(ZERO_FOR_A_NEW_GROUP);
+        return;
+    }
+    let topic = target.topic("between", 1).await;
+    let group = target.name("between");
+    let last = ConsumeFromWhere::LastOffset;
+    send(&target, &topic, "old", 3).await;
+    wait_until_stored(&target, &topic, 1, 3).await;
+    // The first member chooses the end, and is gone before it has consumed anything.
+    let nobody = Received::default();
+    let consumer = start(&target, &group, &topic, last, &nobody).await;
+    drop(consumer);
+    for round in 0..10 {
+        let prefix = format!("r{round}-");
+        send(&target, &topic, &prefix, 2).await;
+        let received = Received::default();
+        let consumer = start(&target, &group, &topic, last, &received).await;
+        received
+            .wait(&target, "both came", |received| {
+                received.bodies().is_superset(&numbered(&prefix, 2))
+            })
+            .await;
+        consumer.shutdown().await.unwrap();
+    }
+    assert_eq!(nobody.count(), 0);
 }
