@@ -297,3 +297,75 @@ async fn a_pc_04_a_batch_is_of_one_queue_and_no_larger_than_asked_for() {
     assert_eq!(bodies, numbered("m", 50));
     consumer.shutdown().await.unwrap();
 }
+
+/// Bytes that no codec makes smaller.
+fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+#[tokio::test]
+async fn f28_l21_a_blocked_listener_holds_no_more_than_its_client_may() {
+    const QUEUES: usize = 16;
+    const EACH: usize = 3;
+    const SIZE: usize = 200_000;
+    const BUDGET: usize = 1 << 20;
+    let target = Target::shared().await;
+    let topic = target.topic("blocked", QUEUES as i32).await;
+    let producer = target.producer().await;
+    for at in 0..QUEUES * EACH {
+        let message = Message::new(&*topic, noise(at as u64 + 1, SIZE));
+        let send = producer.send(message);
+        send.select(move |_, _| at % QUEUES).await.unwrap();
+    }
+    producer.shutdown().await.unwrap();
+    crate::target::wait_until_stored(&target, &topic, QUEUES as i32, (QUEUES * EACH) as i64).await;
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let seen = Arc::new(AtomicUsize::new(0));
+    let config = rocketmq_sdk::ClientConfig::default().name_server(target.name_server());
+    let consumer = PushConsumer::builder(target.name("blocked"))
+        .config(config.max_buffered_bytes(BUDGET))
+        .subscribe(&*topic, "*")
+        .consume_from(ConsumeFromWhere::FirstOffset)
+        .listener_with(
+            (Arc::clone(&gate), Arc::clone(&seen)),
+            |(gate, seen), _| async move {
+                seen.fetch_add(1, Ordering::SeqCst);
+                let passed = gate.acquire().await?;
+                passed.forget();
+                Ok(())
+            },
+        );
+    let consumer = consumer.start().await.unwrap();
+    wait_until(&target, "listeners are blocked", || {
+        seen.load(Ordering::SeqCst) >= 3
+    })
+    .await;
+    // Whatever is pulled on is pulled by now.
+    sleep(Duration::from_secs(1)).await;
+    if let Some(cluster) = target.cluster() {
+        let entries = cluster.journal().entries();
+        let of_topic = entries.iter().filter(|entry| entry.topic() == Some(&topic));
+        let delivered: usize = of_topic
+            .filter_map(|entry| entry.delivered())
+            .map(|delivered| delivered.count)
+            .sum();
+        let most = (BUDGET + QUEUES * SIZE) / SIZE;
+        assert!(
+            delivered <= most,
+            "{delivered} messages were pulled, not {most}"
+        );
+    }
+    gate.add_permits(QUEUES * EACH);
+    wait_until(&target, "all came", || {
+        seen.load(Ordering::SeqCst) == QUEUES * EACH
+    })
+    .await;
+    assert!(consumer.shutdown().await.unwrap().is_clean());
+}

@@ -11,6 +11,7 @@ mod asking;
 mod assigning;
 mod batching;
 mod broadcasting;
+mod churn;
 mod committed;
 mod consuming;
 mod crossing;
