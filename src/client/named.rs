@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use crate::config::Namespace;
+use crate::protocol::request::connections::GetConsumerConnections;
 use crate::protocol::request::consumer_list::GetConsumerList;
 use crate::protocol::request::consumer_offset::{QueryConsumerOffset, UpdateConsumerOffset};
 use crate::protocol::request::end_transaction::EndTransaction;
@@ -36,6 +37,7 @@ macro_rules! named {
 
 named! {
     EndTransaction { topic, producer_group }
+    GetConsumerConnections { consumer_group }
     GetConsumerList { consumer_group }
     GetMaxOffset { topic }
     PullMessage { topic, consumer_group }

@@ -18,6 +18,7 @@ use crate::protocol::command::Command;
 use crate::protocol::fields::Header;
 use crate::protocol::java_json;
 use crate::protocol::request::Request;
+use crate::protocol::request::connections::{ConsumerConnectionsBody, GetConsumerConnections};
 use crate::protocol::request::consumer_list::{ConsumerListBody, GetConsumerList};
 use crate::protocol::request::consumer_offset::{
     QueryConsumerOffset, QueryConsumerOffsetResponse, UpdateConsumerOffset,
@@ -281,6 +282,24 @@ impl Rpc {
                     .at(addr)
                     .caused_by(error)
             })
+    }
+
+    /// Who is in a group, and what a broker takes the group to subscribe to.
+    pub(crate) async fn members(
+        &self,
+        addr: &Arc<str>,
+        header: &GetConsumerConnections<'_>,
+        deadline: Instant,
+    ) -> Result<ConsumerConnectionsBody> {
+        const OPERATION: &str = "ask what a group subscribes to";
+        let answer = self
+            .succeed(OPERATION, addr, header, &Bytes::new(), deadline)
+            .await?;
+        java_json::from_slice("connections of a group", &answer.body).map_err(|error| {
+            Error::new(ErrorKind::Protocol, OPERATION)
+                .at(addr)
+                .caused_by(error)
+        })
     }
 
     /// The queues that a broker gives a member; `None` when it cannot say.

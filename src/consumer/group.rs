@@ -170,6 +170,7 @@ impl Group {
             never = self.share_queues() => match never {},
             never = self.commit_offsets() => match never {},
             never = self.watch_queues() => match never {},
+            never = self.compare_members() => match never {},
             leave = wait_for_leave(&mut leave) => leave,
         };
         self.leaving.cancel();

@@ -4,6 +4,7 @@
 //! ([`pull`]), the messages wait in a ring ([`process_queue`]) for a listener ([`push`]) or a poll ([`lite_pull`]), and what is done
 //! with is committed ([`commits`], [`offset`]). [`group`] holds it together. Knows nothing of producers.
 
+mod agreement;
 mod allocate;
 mod assigned;
 mod backoff;

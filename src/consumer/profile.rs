@@ -134,6 +134,11 @@ impl Profile {
         self.untold.swap(false, Ordering::AcqRel)
     }
 
+    /// Whether brokers have yet to hear of the group, or of a change.
+    pub(crate) fn is_untold(&self) -> bool {
+        self.untold.load(Ordering::Acquire)
+    }
+
     /// Asks for queues to be shared again.
     pub(crate) fn change(&self) {
         self.changed.notify_one();

@@ -1,14 +1,15 @@
 //! Brokers that say strange things of a queue.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
-use super::world::{Reply, World};
+use super::world::{BROKER, Reply, SLAVE, World};
 use crate::consumer::{ConsumeStatus, PushConsumer, sample};
-use crate::protocol::code::RequestCode;
+use crate::protocol::code::{RequestCode, ResponseCode};
 use crate::protocol::request::Request;
 use crate::protocol::request::pull_message::PullMessage;
 
@@ -149,4 +150,162 @@ async fn f24_l07_a_member_that_flaps_takes_only_its_own_queue_along() {
     assert!(pause < Duration::from_millis(100), "{pause:?}");
     let rounds = world.asked(RequestCode::GET_CONSUMER_LIST_BY_GROUP);
     assert!(rounds <= 130, "{rounds} rounds in a minute");
+}
+
+#[tokio::test(start_paused = true)]
+async fn f27_l30_members_that_subscribe_to_different_things_are_told_so_once() {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let written = Arc::clone(&log);
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || Written(Arc::clone(&written)))
+        .finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
+    let world = World::with_queues(1);
+    let consumer = PushConsumer::builder("g")
+        .config(world.config())
+        .environment(world.environment())
+        .subscribe("t", "a")
+        .listener(|_| async { ConsumeStatus::CONSUME_SUCCESS })
+        .start()
+        .await
+        .unwrap();
+    let warnings = || {
+        let log = String::from_utf8(log.lock().clone()).unwrap();
+        let of_members = log
+            .lines()
+            .filter(|line| line.contains("members of the group differ"));
+        of_members.map(str::to_owned).collect::<Vec<_>>()
+    };
+    sleep(Duration::from_secs(211)).await;
+    assert!(warnings().is_empty(), "{:?}", warnings());
+    // Another member says something else a moment after each heartbeat of ours.
+    for _ in 0..10 {
+        let mut other = world.heartbeats().pop().unwrap();
+        other.client_id = "other".to_owned();
+        let own = &mut other.consumer_data_set[0].subscription_data_set;
+        let own = own.iter_mut().find(|one| one.topic == "t").unwrap();
+        (own.sub_string, own.tags_set) = ("b".to_owned(), vec!["b".to_owned()]);
+        world.hear(other);
+        sleep(Duration::from_secs(30)).await;
+    }
+    let warnings = warnings();
+    assert!(!warnings.is_empty());
+    let text = r#"of t one subscribes to "a", another to "b""#;
+    assert!(warnings[0].contains(text), "{warnings:?}");
+    consumer.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn pulls_go_where_the_broker_sends_them_and_back_when_nobody_answers_there() {
+    let world = World::with_queues(1);
+    world.set_committed(0, 0);
+    world.give_slave();
+    world.store(0, 3);
+    let given = Arc::new(Mutex::new(0));
+    let consumer = PushConsumer::builder("g")
+        .config(world.config())
+        .environment(world.environment())
+        .subscribe("t", "*")
+        .pull_batch_size(1)
+        .listener_with(Arc::clone(&given), |given, messages| async move {
+            *given.lock() += messages.len();
+            ConsumeStatus::CONSUME_SUCCESS
+        })
+        .start()
+        .await
+        .unwrap();
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(*given.lock(), 3);
+    assert_eq!(world.pulled_from(), [BROKER, SLAVE, SLAVE, SLAVE]);
+    let mut left = 1;
+    world.script(move |command| match command.request_code() {
+        PullMessage::CODE if left > 0 => {
+            left -= 1;
+            Reply::Code(ResponseCode::SYSTEM_ERROR)
+        }
+        _ => Reply::Usual,
+    });
+    // The pull that waits ends with nothing, the next one fails, and then it is the master's turn.
+    sleep(Duration::from_secs(20)).await;
+    assert_eq!(world.pulled_from()[4..6], [SLAVE, BROKER]);
+    assert!(consumer.shutdown().await.unwrap().is_clean());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_is_busy_is_asked_again_after_pauses_that_grow() {
+    let world = World::with_queues(1);
+    world.set_committed(0, 0);
+    let mut left = 10;
+    world.script(move |command| match command.request_code() {
+        PullMessage::CODE if left > 0 => {
+            left -= 1;
+            Reply::Code(ResponseCode::FLOW_CONTROL)
+        }
+        _ => Reply::Usual,
+    });
+    let given = Arc::new(Mutex::new(0));
+    let consumer = PushConsumer::builder("g")
+        .config(world.config())
+        .environment(world.environment())
+        .subscribe("t", "*")
+        .listener_with(Arc::clone(&given), |given, messages| async move {
+            *given.lock() += messages.len();
+            ConsumeStatus::CONSUME_SUCCESS
+        })
+        .start()
+        .await
+        .unwrap();
+    world.store(0, 3);
+    let look_ups = world.asked(RequestCode::GET_ROUTEINFO_BY_TOPIC);
+    sleep(Duration::from_secs(1)).await;
+    assert!((3..8).contains(&world.pulls().len()), "{:?}", world.pulls());
+    // Its route is no better by being looked up.
+    assert_eq!(world.asked(RequestCode::GET_ROUTEINFO_BY_TOPIC), look_ups);
+    sleep(Duration::from_secs(25)).await;
+    assert_eq!(*given.lock(), 3);
+    assert!(consumer.shutdown().await.unwrap().is_clean());
+}
+
+#[tokio::test(start_paused = true)]
+async fn queues_hold_no_more_than_their_part_of_the_topic() {
+    let world = World::with_queues(2);
+    for queue in 0..2 {
+        world.set_committed(queue, 0);
+        world.store(queue, 50);
+    }
+    let consumer = PushConsumer::builder("g")
+        .config(world.config())
+        .environment(world.environment())
+        .subscribe("t", "*")
+        .pull_batch_size(1)
+        .pull_threshold_for_topic(10)
+        .listener(|_| std::future::pending::<ConsumeStatus>())
+        .shutdown_timeout(Duration::ZERO)
+        .start()
+        .await
+        .unwrap();
+    let pulls_of = |queue| world.pulls().iter().filter(|(of, _)| *of == queue).count();
+    sleep(Duration::from_secs(1)).await;
+    // Five each; pulling stops above that.
+    assert_eq!((pulls_of(0), pulls_of(1)), (6, 6));
+    // With the other queue gone, this one may hold everything.
+    world.set_member("zzz", true);
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!((pulls_of(0), pulls_of(1)), (11, 6));
+    consumer.shutdown().await.unwrap();
+}
+
+/// What is logged.
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Written {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        self.0.lock().extend_from_slice(text);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

@@ -23,6 +23,7 @@ use crate::protocol::frame;
 use crate::protocol::java_json;
 use crate::protocol::message::StoredMessage;
 use crate::protocol::request::Request;
+use crate::protocol::request::connections::ConsumerConnectionsBody;
 use crate::protocol::request::consumer_list::ConsumerListBody;
 use crate::protocol::request::consumer_offset::{
     QueryConsumerOffset, QueryConsumerOffsetResponse, UpdateConsumerOffset,
@@ -34,7 +35,8 @@ use crate::protocol::request::queue_offset::{GetMaxOffset, QueueOffsetResponse};
 use crate::protocol::request::route::{BrokerData, GetRoute, QueueData, RouteBody};
 
 pub(super) const NAME_SERVER: &str = "ns:9876";
-const BROKER: &str = "b:1";
+pub(super) const BROKER: &str = "b:1";
+pub(super) const SLAVE: &str = "b:2";
 
 /// What a script says to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +77,10 @@ struct State {
     asked: Vec<(RequestCode, i32)>,
     commits: Vec<(i32, i64)>,
     pulls: Vec<(i32, i64)>,
+    /// Where each of them went.
+    pulled_from: Vec<String>,
+    /// The broker has a slave, and wants to be asked there.
+    has_slave: bool,
     open: Vec<mpsc::UnboundedSender<BytesMut>>,
 }
 
@@ -137,6 +143,16 @@ impl World {
         self.state.lock().pulls.clone()
     }
 
+    /// Where every pull went.
+    pub(super) fn pulled_from(&self) -> Vec<String> {
+        self.state.lock().pulled_from.clone()
+    }
+
+    /// Gives the broker a slave, to which it sends those who pull.
+    pub(super) fn give_slave(&self) {
+        self.state.lock().has_slave = true;
+    }
+
     /// How many requests of a kind arrived.
     pub(super) fn asked(&self, code: RequestCode) -> usize {
         let state = self.state.lock();
@@ -149,6 +165,11 @@ impl World {
 
     pub(super) fn heartbeats(&self) -> Vec<HeartbeatBody> {
         self.state.lock().heartbeats.clone()
+    }
+
+    /// Hears the heartbeat of another client.
+    pub(super) fn hear(&self, body: HeartbeatBody) {
+        self.state.lock().heartbeats.push(body);
     }
 
     /// Lets another member join the group, or leave it, and tells everyone.
@@ -185,6 +206,7 @@ impl World {
         let answer = Answer {
             form,
             opaque: command.head.opaque,
+            suggests: i64::from(self.state.lock().has_slave),
         };
         match reply {
             Reply::Usual => {}
@@ -206,6 +228,18 @@ impl World {
                 let members = self.state.lock().members.iter().cloned().collect();
                 let body = ConsumerListBody {
                     consumer_id_list: members,
+                };
+                answer.with(&NoFields, &serde_json::to_vec(&body).unwrap())
+            }
+            RequestCode::GET_CONSUMER_CONNECTION_LIST => {
+                // A broker goes by the last heartbeat.
+                let mut last = self.state.lock().heartbeats.last().cloned().unwrap();
+                let told = last.consumer_data_set.remove(0);
+                let table = told.subscription_data_set.into_iter();
+                let body = ConsumerConnectionsBody {
+                    subscription_table: table.map(|one| (one.topic.clone(), one)).collect(),
+                    message_model: told.message_model,
+                    ..ConsumerConnectionsBody::default()
                 };
                 answer.with(&NoFields, &serde_json::to_vec(&body).unwrap())
             }
@@ -231,7 +265,7 @@ impl World {
         })
     }
 
-    fn note(&self, command: &Command) {
+    fn note(&self, addr: &str, command: &Command) {
         let mut state = self.state.lock();
         state
             .asked
@@ -244,6 +278,7 @@ impl World {
             PullMessage::CODE => {
                 let header: PullMessage<'_> = command.header().unwrap();
                 state.pulls.push((header.queue_id, header.queue_offset));
+                state.pulled_from.push(addr.to_owned());
             }
             _ => {}
         }
@@ -253,7 +288,14 @@ impl World {
         if topic != "t" {
             return answer.code(ResponseCode::TOPIC_NOT_EXIST);
         }
-        let count = self.state.lock().queues.len() as i32;
+        let (count, has_slave) = {
+            let state = self.state.lock();
+            (state.queues.len() as i32, state.has_slave)
+        };
+        let mut broker_addrs = BTreeMap::from([(0, BROKER.to_owned())]);
+        if has_slave {
+            broker_addrs.insert(1, SLAVE.to_owned());
+        }
         let body = RouteBody {
             order_topic_conf: None,
             queue_datas: vec![QueueData {
@@ -266,7 +308,7 @@ impl World {
             broker_datas: vec![BrokerData {
                 cluster: "c".to_owned(),
                 broker_name: "b".to_owned(),
-                broker_addrs: [(0, BROKER.to_owned())].into(),
+                broker_addrs,
             }],
         };
         answer.with(&NoFields, &serde_json::to_vec(&body).unwrap())
@@ -314,6 +356,8 @@ impl World {
 struct Answer {
     form: crate::protocol::command::Serialization,
     opaque: i32,
+    /// The broker that should be asked next.
+    suggests: i64,
 }
 
 impl Answer {
@@ -339,7 +383,7 @@ impl Answer {
             .iter()
             .for_each(|message| message.encode(&mut body).unwrap());
         let header = PullMessageResponse {
-            suggest_which_broker_id: 0,
+            suggest_which_broker_id: self.suggests,
             next_begin_offset: next,
             min_offset: 0,
             max_offset: next,
@@ -361,19 +405,21 @@ struct Door(Arc<World>);
 #[async_trait]
 impl Environment for Door {
     async fn connect(&self, addr: &str) -> io::Result<Box<dyn ByteStream>> {
-        if addr != NAME_SERVER && addr != BROKER {
+        if ![NAME_SERVER, BROKER, SLAVE].contains(&addr) {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
         let (ours, theirs) = duplex(64 * 1024);
         let (answers, to_write) = mpsc::unbounded_channel();
         self.0.state.lock().open.push(answers.clone());
-        tokio::spawn(serve(Arc::clone(&self.0), theirs, answers, to_write));
+        let addr = addr.to_owned();
+        tokio::spawn(serve(Arc::clone(&self.0), addr, theirs, answers, to_write));
         Ok(Box::new(ours))
     }
 }
 
 async fn serve(
     world: Arc<World>,
+    addr: String,
     mut stream: DuplexStream,
     answers: mpsc::UnboundedSender<BytesMut>,
     mut to_write: mpsc::UnboundedReceiver<BytesMut>,
@@ -381,7 +427,7 @@ async fn serve(
     let mut buffer = BytesMut::new();
     loop {
         while let Some(command) = frame::decode(&mut buffer).unwrap() {
-            world.note(&command);
+            world.note(&addr, &command);
             let (world, answers) = (Arc::clone(&world), answers.clone());
             tokio::spawn(async move {
                 if let Some(answer) = world.answer(&command).await
