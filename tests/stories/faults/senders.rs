@@ -37,7 +37,7 @@ async fn f11_an_answer_around_the_deadline_is_seen_or_too_late_and_never_both() 
         let delay = (3000 + late).unsigned_abs() * MILLISECOND;
         trial.fault();
         let rule = trial.cluster().faults().on_sends().answer().delay(delay);
-        trial.crowd(|builder| builder.retries(0), 500).await;
+        trial.crowd_plainly(|builder| builder.retries(0), 500).await;
         rule.remove();
         trial.healed();
         let report = trial.end().await;

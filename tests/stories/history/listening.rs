@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rocketmq_sdk::{ConsumeResult, MessageExt, PushConsumer};
+use rocketmq_sdk::{ConsumeResult, DefaultProducer, MessageExt, PushConsumer};
 use tokio::time::sleep;
 
 use super::record::{Event, Recorder};
@@ -36,10 +36,14 @@ pub struct Listening {
     pub alive: Arc<AtomicBool>,
     pub act: Arc<dyn Fn(&MessageExt) -> Act + Send + Sync>,
     pub consumer: Slot,
+    pub replier: Replier,
 }
 
 /// Where a member's consumer is, while somebody holds it.
 pub type Slot = Arc<Mutex<Option<PushConsumer>>>;
+
+/// Who replies to requests, while there is anybody.
+pub type Replier = Arc<Mutex<Option<DefaultProducer>>>;
 
 impl Listening {
     pub async fn listen(self, messages: Vec<MessageExt>) -> ConsumeResult {
@@ -63,8 +67,19 @@ impl Listening {
                 return fail(act);
             }
         }
+        self.reply(&messages);
         self.ended(&messages, true);
         ConsumeResult::success()
+    }
+
+    /// Replies to the requests among the messages. Nobody waits for that, and whoever asked may wait in vain.
+    fn reply(&self, messages: &[MessageExt]) {
+        let Some(replier) = self.replier.lock().clone() else {
+            return;
+        };
+        for request in messages.iter().filter(|message| message.is_request()) {
+            tokio::spawn(replier.reply(request, "a reply"));
+        }
     }
 
     async fn end(&self) {

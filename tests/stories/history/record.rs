@@ -115,6 +115,8 @@ pub enum Outcome {
     Unknown,
     /// Nobody asked, or nobody asks any more.
     Oneway,
+    /// A request to which no reply came: nobody knows whether it was stored.
+    Unanswered,
     /// Nobody asked, and it was not even written.
     Unwritten,
 }

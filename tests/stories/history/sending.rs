@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::future::join_all;
-use rocketmq_sdk::{DefaultProducer, Delivery, Error, Message, SendResult, SendStatus};
+use rocketmq_sdk::{
+    DefaultProducer, Delivery, Error, Message, SendResult, SendStatus, TransactionProducer,
+    TransactionState,
+};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -22,9 +25,26 @@ pub enum Way {
     Callback,
     Oneway,
     Batch,
+    /// Several at once by a producer that makes batches of them.
+    AutoBatch,
+    /// A request. Members reply to it.
+    Request,
+    Transaction,
 }
 
-pub const WAYS: [Way; 5] = [
+pub const WAYS: [Way; 8] = [
+    Way::Send,
+    Way::Submit,
+    Way::Callback,
+    Way::Oneway,
+    Way::Batch,
+    Way::AutoBatch,
+    Way::Request,
+    Way::Transaction,
+];
+
+/// Those whose outcome is a broker's answer to one request.
+pub const PLAIN: [Way; 5] = [
     Way::Send,
     Way::Submit,
     Way::Callback,
@@ -41,7 +61,9 @@ const GRACE: Duration = Duration::from_millis(100);
 /// What is sent, and by whom.
 #[derive(Clone)]
 pub struct Sender {
-    pub producer: DefaultProducer,
+    pub producer: TransactionProducer,
+    /// One that makes batches by itself.
+    pub batching: DefaultProducer,
     pub topic: String,
     pub recorder: Recorder,
     /// How long a send may take, where time can be told.
@@ -84,9 +106,9 @@ impl Load {
 }
 
 impl Sender {
-    /// So many sends at once, in every way there is.
-    pub async fn crowd(&self, sends: usize) {
-        let ways = WAYS.into_iter().cycle().take(sends);
+    /// So many sends at once, in each of these ways.
+    pub async fn crowd(&self, ways: &[Way], sends: usize) {
+        let ways = ways.iter().copied().cycle().take(sends);
         let sends = ways.map(|way| {
             let sender = self.clone();
             tokio::spawn(async move { sender.send(way).await })
@@ -110,14 +132,19 @@ impl Sender {
         let ids = self.begin(way);
         let began = Instant::now();
         let outcomes = self.outcomes(way, &ids).await;
+        // The end of a transaction is said after its message was stored.
+        let steps = if way == Way::Transaction { 2 } else { 1 };
         let late = self
             .timeout
-            .is_some_and(|timeout| began.elapsed() > timeout + GRACE);
+            .is_some_and(|timeout| began.elapsed() > steps * timeout + GRACE);
         self.end(ids, outcomes, late);
     }
 
     fn begin(&self, way: Way) -> Vec<u64> {
-        let count = if way == Way::Batch { BATCH } else { 1 };
+        let count = match way {
+            Way::Batch | Way::AutoBatch => BATCH,
+            _ => 1,
+        };
         let first = self.numbers.fetch_add(count as u64, Ordering::SeqCst);
         let ids: Vec<_> = (first..first + count as u64).collect();
         for &id in &ids {
@@ -134,7 +161,7 @@ impl Sender {
 
     async fn outcomes(&self, way: Way, ids: &[u64]) -> Vec<Outcome> {
         let message = |id: &u64| Message::new(&*self.topic, id.to_string());
-        let (producer, one) = (&self.producer, message(&ids[0]));
+        let (producer, one) = (self.producer.plain(), message(&ids[0]));
         match way {
             Way::Send => vec![outcome(&producer.send(one).await)],
             Way::Submit => match producer.submit(one).await {
@@ -159,6 +186,26 @@ impl Sender {
                 Ok(results) => results.iter().map(of_result).collect(),
                 Err(error) => vec![of_error(&error); ids.len()],
             },
+            Way::AutoBatch => {
+                let sends = ids.iter().map(|id| self.batching.send(message(id)));
+                join_all(sends).await.iter().map(outcome).collect()
+            }
+            Way::Request => match producer.request(one).await {
+                Ok(_) => vec![Outcome::Acked],
+                Err(error) => vec![match of_error(&error) {
+                    Outcome::NotStored => Outcome::NotStored,
+                    _ => Outcome::Unanswered,
+                }],
+            },
+            Way::Transaction => {
+                let commit = |_| async { TransactionState::Commit };
+                match self.producer.send_in_transaction(one, commit).await {
+                    // What the broker was not told it asks.
+                    Ok(result) if result.end_error().is_some() => vec![Outcome::Unknown],
+                    Ok(result) => vec![of_result(result.send_result())],
+                    Err(error) => vec![of_error(&error)],
+                }
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rocketmq_sdk::{
     ConsumeFromWhere, DefaultProducer, DefaultProducerBuilder, MessageExt, PushConsumerBuilder,
+    TransactionProducer, TransactionState,
 };
 use rocketmq_testkit::{Cluster, Journal};
 use tokio::runtime::Handle;
@@ -15,12 +16,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::broker::{self, Cast};
 use super::check::{Limits, Report, check};
-use super::listening::{Act, Listening, Slot};
+use super::listening::{Act, Listening, Replier, Slot};
 use super::log;
 use super::panics::Watch;
 use super::process::Process;
 use super::record::{Event, Happened, History, Recorder};
-use super::sending::{BATCH, Load, Sender, WAYS};
+use super::sending::{BATCH, Load, PLAIN, Sender, WAYS};
 use super::severed::Severed;
 use crate::target::{PATIENCE, Target};
 
@@ -46,6 +47,7 @@ pub struct Trial {
     panics: Watch,
     tasks_before: usize,
     producers: Vec<DefaultProducer>,
+    replier: Replier,
     loads: Vec<Load>,
     numbers: Arc<AtomicU64>,
     members: Vec<Member>,
@@ -73,6 +75,7 @@ impl Trial {
             panics: Watch::start(),
             tasks_before: Handle::current().metrics().num_alive_tasks(),
             producers: Vec::new(),
+            replier: Replier::default(),
             loads: Vec::new(),
             numbers: Arc::default(),
             members: Vec::new(),
@@ -115,6 +118,7 @@ impl Trial {
             alive: Arc::clone(&alive),
             act: Arc::new(act),
             consumer: Arc::clone(&slot),
+            replier: Arc::clone(&self.replier),
         };
         let builder = self
             .target
@@ -214,20 +218,29 @@ impl Trial {
     /// The same with a producer that is set up otherwise.
     pub async fn load_with(
         &mut self,
-        set_up: impl FnOnce(DefaultProducerBuilder) -> DefaultProducerBuilder,
+        set_up: impl Fn(DefaultProducerBuilder) -> DefaultProducerBuilder,
         pause: Duration,
     ) {
         let sender = self.sender(set_up).await;
         self.loads.push(Load::start(&sender, pause));
     }
 
-    /// A new producer sends so many messages at once.
+    /// A new producer sends so many messages at once, in every way there is.
     pub async fn crowd(
         &mut self,
-        set_up: impl FnOnce(DefaultProducerBuilder) -> DefaultProducerBuilder,
+        set_up: impl Fn(DefaultProducerBuilder) -> DefaultProducerBuilder,
         sends: usize,
     ) {
-        self.sender(set_up).await.crowd(sends).await;
+        self.sender(set_up).await.crowd(&WAYS, sends).await;
+    }
+
+    /// The same in the ways whose outcome is a broker's answer to one request.
+    pub async fn crowd_plainly(
+        &mut self,
+        set_up: impl Fn(DefaultProducerBuilder) -> DefaultProducerBuilder,
+        sends: usize,
+    ) {
+        self.sender(set_up).await.crowd(&PLAIN, sends).await;
     }
 
     /// A new producer sends in every way there is, and each send is dropped after so many polls. Then it sends once more, with no room
@@ -235,20 +248,29 @@ impl Trial {
     pub async fn give_sends_up(&mut self, polls: usize) {
         let sender = self.sender(|builder| builder.max_in_flight(BATCH)).await;
         sender.give_up(polls).await;
-        sender.crowd(WAYS.len()).await;
+        sender.crowd(&WAYS, WAYS.len()).await;
     }
 
     async fn sender(
         &mut self,
-        set_up: impl FnOnce(DefaultProducerBuilder) -> DefaultProducerBuilder,
+        set_up: impl Fn(DefaultProducerBuilder) -> DefaultProducerBuilder,
     ) -> Sender {
-        let builder = self.target.producer_of(&self.target.name("producers"));
-        let builder = set_up(builder.send_timeout(SEND_TIMEOUT));
-        let producer = builder.start().await.expect("start a producer");
-        self.clients += 1;
-        self.producers.push(producer.clone());
+        let group = self.target.name("producers");
+        let build = |group: &str| set_up(self.target.producer_of(group).send_timeout(SEND_TIMEOUT));
+        let (builder, batching) = (build(&group), build(&format!("{group}_batching")));
+        let producer = TransactionProducer::builder(group)
+            .producer(|_| builder)
+            .check(|_| async { TransactionState::Commit });
+        let producer = producer.start().await.expect("start a producer");
+        let batching = batching.auto_batch().start().await;
+        let batching = batching.expect("start a producer that makes batches");
+        self.clients += 2;
+        self.producers
+            .extend([producer.plain().clone(), batching.clone()]);
+        *self.replier.lock() = Some(producer.plain().clone());
         Sender {
             producer,
+            batching,
             topic: self.topic.clone(),
             recorder: self.recorder.clone(),
             timeout: self.target.is_paused().then_some(SEND_TIMEOUT),
@@ -258,6 +280,7 @@ impl Trial {
 
     /// Ends the producers, while loads may go on that have nobody to send by then.
     pub async fn retire(&mut self) {
+        *self.replier.lock() = None;
         for producer in std::mem::take(&mut self.producers) {
             let leaving = self
                 .recorder

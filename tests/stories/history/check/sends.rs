@@ -82,7 +82,7 @@ impl Judge for Sends {
                 Some(Outcome::Oneway | Outcome::Unwritten) => {
                     report.oneway_lost += usize::from(!self.logged.contains(&id));
                 }
-                None => {}
+                Some(Outcome::Unanswered) | None => {}
             }
         }
     }
