@@ -284,6 +284,22 @@ impl Target {
         }
     }
 
+    /// Lets a broker neither do nor answer anything, as a process that is stopped by a signal.
+    pub async fn pause_broker(&self, name: &str) {
+        match self.cluster() {
+            Some(cluster) => drop(cluster.broker(name).faults().on_any().drop()),
+            None => self.servers().signal("STOP", name).await,
+        }
+    }
+
+    /// Lets a paused broker go on.
+    pub async fn resume_broker(&self, name: &str) {
+        match self.cluster() {
+            Some(cluster) => cluster.broker(name).faults().clear(),
+            None => self.servers().signal("CONT", name).await,
+        }
+    }
+
     pub async fn stop_name_server(&self) {
         match self.cluster() {
             Some(cluster) => cluster.name_server().stop().await,
@@ -394,6 +410,14 @@ impl OwnApache {
     async fn up(&self, args: &[&str]) {
         let mut command = script("up", self.dir.path());
         command.args(args);
+        run(command).await;
+    }
+
+    async fn signal(&self, signal: &str, name: &str) {
+        let file = self.dir.path().join(format!("{name}.pid"));
+        let pid = std::fs::read_to_string(file).expect("a running server");
+        let mut command = tokio::process::Command::new("kill");
+        command.args([&format!("-{signal}"), pid.trim()]);
         run(command).await;
     }
 

@@ -208,3 +208,23 @@ async fn f05_l15_one_request_that_is_never_answered_holds_nobody_else_up() {
         assert_eq!(report.failed, expected, "{code} {report:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn f06_l12_a_broker_that_answers_nothing_for_a_while_holds_nothing_for_longer() {
+    let mut trial = Trial::begin(Target::own_paused(1).await, "mute", 2).await;
+    trial.join().await;
+    trial.load(PAUSE).await;
+    for _ in 0..2 {
+        trial.acked(50).await;
+        trial.fault();
+        trial.target.pause_broker("broker-a").await;
+        sleep(10 * SECOND).await;
+        trial.target.resume_broker("broker-a").await;
+        // A real one first does what waits in its sockets, and sends meet that.
+        trial.within(5 * SECOND, trial.acked(50)).await;
+        trial.healed();
+        trial.finished(50).await;
+    }
+    let report = trial.end().await;
+    assert!(report.failed > 0, "{report:?}");
+}

@@ -28,7 +28,7 @@ async fn f10_l20_a_thousand_tasks_that_send_to_a_new_topic_look_it_up_together()
 }
 
 #[tokio::test(start_paused = true)]
-async fn f11_an_answer_around_the_deadline_is_seen_or_too_late_and_never_both() {
+async fn f11_l11_an_answer_around_the_deadline_is_seen_or_too_late_and_never_both() {
     // How much later than the deadline the answer comes, in milliseconds.
     for late in [-20_i32, -2, -1, 0, 1, 2, 20] {
         let target = Target::memory(Cluster::builder()).await;
@@ -67,4 +67,37 @@ async fn f37_a_send_that_is_dropped_anywhere_leaves_nothing() {
     // Some were dropped before anything was sent, and some were ready by then.
     assert!(report.oneway_lost > 0, "{report:?}");
     assert!(report.acked > 40 * 6, "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn f12_answers_that_come_twice_late_or_for_nobody_find_their_sends_or_none() {
+    let target = Target::memory(Cluster::builder().brokers(2)).await;
+    let mut trial = Trial::begin(target, "mixed", 2).await;
+    trial.join().await;
+    trial.load(40 * MILLISECOND).await;
+    trial.acked(50).await;
+    let on_sends = |trial: &Trial| trial.cluster().faults().on_sends();
+    let twice = on_sends(&trial).every(3).answer().duplicate();
+    trial.acked(200).await;
+    assert!(twice.hits() > 20);
+    twice.remove();
+    // Those that are held longest are let go last.
+    for _ in 0..20 {
+        let held = on_sends(&trial).times(4).answer().hold();
+        held.wait_for_held(4).await.unwrap();
+        for place in (0..4).rev() {
+            held.release([place]);
+        }
+        held.remove();
+        trial.acked(10).await;
+    }
+    // What was answered to nobody is sent again.
+    trial.fault();
+    let astray = on_sends(&trial).every(20).answer().wrong_opaque();
+    trial.acked(200).await;
+    astray.remove();
+    trial.healed();
+    trial.acked(50).await;
+    let report = trial.end().await;
+    assert_eq!(report.failed, 0, "{report:?}");
 }
