@@ -1,6 +1,7 @@
 //! Consumers that are asked for messages.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
@@ -14,7 +15,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::asking::reset;
-use crate::received::{body, numbered};
+use crate::received::{body, numbered, wait_until};
 use crate::target::{PATIENCE, Target};
 
 fn consumer(target: &Target, group: &str, topic: &str) -> LitePullConsumerBuilder {
@@ -335,6 +336,66 @@ async fn a_lp_19_a_reset_brings_old_messages_again() {
     assert_eq!(bodies(&poll(&consumer, 20).await).len(), 20);
     consumer.commit().await.unwrap();
     assert!(consumer.shutdown().await.unwrap().is_clean());
+}
+
+/// A member that works for a while on what it polls. What it has worked on is done.
+async fn work_on(
+    consumer: LitePullConsumer,
+    is_automatic: bool,
+    done: Arc<Mutex<BTreeSet<String>>>,
+) {
+    loop {
+        let Ok(messages) = consumer.poll(Duration::from_millis(200)).await else {
+            return;
+        };
+        for message in &messages {
+            sleep(Duration::from_millis(2)).await;
+            done.lock().insert(body(message));
+        }
+        if !is_automatic && consumer.commit().await.is_err() {
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f23_l01_members_that_come_and_go_lose_nothing() {
+    const MEMBERS: usize = 12;
+    const EACH: usize = 30;
+    let target = Target::shared().await;
+    let topic = target.topic("churn", 8).await;
+    let group = target.name("churn");
+    let done = Arc::<Mutex<BTreeSet<String>>>::default();
+    let producer = target.producer().await;
+    let mut members = VecDeque::new();
+    for number in 0..MEMBERS {
+        let is_automatic = number % 2 == 0;
+        let builder = consumer(&target, &group, &topic).auto_commit(is_automatic);
+        let builder = builder.commit_interval(Duration::from_millis(50));
+        let member = builder.pull_batch_size(4).start().await.unwrap();
+        let work = tokio::spawn(work_on(member.clone(), is_automatic, Arc::clone(&done)));
+        members.push_back((member, work));
+        for at in number * EACH..(number + 1) * EACH {
+            let message = Message::new(&*topic, format!("m{at}"));
+            producer.send(message).await.unwrap();
+        }
+        if number % 3 == 2 {
+            // One ends in the middle of its work, another one with a farewell.
+            let (_, work) = members.pop_front().unwrap();
+            work.abort();
+            let (member, _) = members.pop_front().unwrap();
+            member.shutdown().await.unwrap();
+        }
+    }
+    wait_until(&target, "everything was worked on", || {
+        *done.lock() == numbered("m", MEMBERS * EACH)
+    })
+    .await;
+    for (member, work) in members {
+        work.abort();
+        member.shutdown().await.unwrap();
+    }
+    producer.shutdown().await.unwrap();
 }
 
 #[tokio::test]
