@@ -24,6 +24,8 @@ pub struct Happened {
 pub enum Event {
     /// A send was begun.
     Sending { id: u64 },
+    /// It is in a transaction: brokers may ask what became of that, and hear it once more.
+    Transacting { id: u64 },
     /// It had its outcome; `late` when that was more than 100 ms after its deadline.
     Sent {
         id: u64,

@@ -149,6 +149,9 @@ impl Sender {
         let ids: Vec<_> = (first..first + count as u64).collect();
         for &id in &ids {
             self.recorder.add(Event::Sending { id });
+            if way == Way::Transaction {
+                self.recorder.add(Event::Transacting { id });
+            }
         }
         ids
     }

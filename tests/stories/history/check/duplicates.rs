@@ -97,6 +97,11 @@ impl Judge for Duplicates {
                     self.disturbed.insert(*id);
                 }
             }
+            // Apache's broker notes only every few seconds what was committed. When it is held up it asks about that, too, and commits it
+            // again.
+            Event::Transacting { id } if !self.sees_brokers => {
+                self.disturbed.insert(*id);
+            }
             Event::Sent { id, .. } => {
                 self.sending.remove(id);
             }
