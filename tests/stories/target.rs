@@ -525,8 +525,11 @@ async fn ask_over(
     stream.write_all(&buffer).await.expect("write");
     buffer.clear();
     loop {
-        if let Some(answer) = frame::decode(&mut buffer).expect("a frame") {
-            return answer;
+        while let Some(frame) = frame::decode(&mut buffer).expect("a frame") {
+            // A broker may ask something meanwhile.
+            if frame.head.is_response() {
+                return frame;
+            }
         }
         assert_ne!(
             stream.read_buf(&mut buffer).await.expect("read"),

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use rocketmq_sdk::{DefaultProducerBuilder, FaultTolerance};
-use rocketmq_testkit::{Cluster, Entry, EntryKind, Faults, RequestCode, Rule};
+use rocketmq_testkit::{Cluster, Disk, Entry, EntryKind, Faults, RequestCode, Rule};
 use tokio::time::sleep;
 
-use crate::history::{Report, Trial};
+use crate::history::{Act, Report, Trial};
 use crate::target::Target;
 
 const PAUSE: Duration = Duration::from_millis(40);
@@ -227,4 +227,42 @@ async fn f06_l12_a_broker_that_answers_nothing_for_a_while_holds_nothing_for_lon
     }
     let report = trial.end().await;
     assert!(report.failed > 0, "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn f20_what_a_broker_cannot_write_it_does_not_acknowledge() {
+    for (brokers, disk) in [
+        (1, Disk::Full),
+        (1, Disk::Failing),
+        (1, Disk::Slow(2 * SECOND)),
+        (2, Disk::Full),
+        (2, Disk::Failing),
+        (2, Disk::Slow(5 * SECOND)),
+    ] {
+        let target = Target::memory(Cluster::builder().brokers(brokers)).await;
+        let mut trial = Trial::begin(target, "disk", 2).await;
+        trial
+            .join_acting(|message| match message.queue_offset() % 10 {
+                // What cannot be sent back is kept, too.
+                0 if message.reconsume_times() == 0 => Act::Later,
+                _ => Act::Succeed,
+            })
+            .await;
+        trial.load(PAUSE).await;
+        for _ in 0..2 {
+            trial.acked(100).await;
+            trial.fault();
+            trial.cluster().broker("broker-a").disk(disk);
+            if brokers > 1 {
+                trial.acked(100).await;
+            }
+            sleep(5 * SECOND).await;
+            trial.cluster().broker("broker-a").disk(Disk::Healthy);
+            trial.healed_within(5 * SECOND);
+            trial.finished(100).await;
+        }
+        let report = trial.end().await;
+        let fails = brokers == 1 && !matches!(disk, Disk::Slow(_));
+        assert_eq!(report.failed > 0, fails, "{brokers} {disk:?} {report:?}");
+    }
 }
