@@ -25,7 +25,7 @@ pub(super) struct Pending {
     /// The calls since a whole frame came from it.
     stuck: Unanswered,
     /// Answers that nobody waited for any more.
-    late: u64,
+    unclaimed: u64,
 }
 
 /// Calls in a row that waited in vain, and when the first of them had.
@@ -139,8 +139,13 @@ impl Pending {
             {
                 entry.finish(Ok(command), wakers);
             }
-            _ => self.late += 1,
+            _ => self.unclaimed += 1,
         }
+    }
+
+    /// How many answers came that nobody waited for any more.
+    pub(super) const fn unclaimed(&self) -> u64 {
+        self.unclaimed
     }
 
     /// Notes that bytes came from the peer, and so many frames ended with them.

@@ -73,9 +73,11 @@ pub(super) async fn run(
         cause = watch(shared) => cause,
         () = shutdown.cancelled() => Cause::Shutdown,
     };
+    let unclaimed = shared.state.lock().pending.unclaimed();
+    let addr = &shared.addr;
     match &cause {
-        Cause::Shutdown | Cause::Idle => debug!(addr = %shared.addr, %cause, "connection closed"),
-        _ => warn!(addr = %shared.addr, %cause, "connection lost"),
+        Cause::Shutdown | Cause::Idle => debug!(%addr, %cause, unclaimed, "connection closed"),
+        _ => warn!(%addr, %cause, unclaimed, "connection lost"),
     }
     shared.end(&cause);
 }

@@ -133,10 +133,10 @@ fn an_answer_wakes_its_call_once_and_only_its_call() {
     assert_eq!(rig.woken(), 1);
     assert!(rig.poll(first).is_pending());
     assert!(matches!(rig.poll(second), Poll::Ready(Ok(command)) if command.head.opaque == second));
-    assert_eq!(rig.pending.late, 1);
+    assert_eq!(rig.pending.unclaimed(), 1);
     rig.answer(second);
     rig.answer(99);
-    assert_eq!(rig.pending.late, 3);
+    assert_eq!(rig.pending.unclaimed(), 3);
 }
 
 #[test]
