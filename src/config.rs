@@ -88,8 +88,8 @@ impl ClientConfig {
 
     /// The name servers, instead of those named before: `host:port`, several separated by `;`. A host may be a name, an IPv4
     /// address, or an IPv6 address in brackets; without a port it is 9876. One that does not answer is passed over.
-    pub fn name_server(mut self, addrs: &str) -> Self {
-        self.name_servers = split_addrs(addrs).collect();
+    pub fn name_server(mut self, addrs: impl AsRef<str>) -> Self {
+        self.name_servers = split_addrs(addrs.as_ref()).collect();
         self
     }
 

@@ -52,7 +52,7 @@ impl ClientBuilder {
     }
 
     /// See [`ClientConfig::name_server`].
-    pub fn name_server(mut self, addrs: &str) -> Self {
+    pub fn name_server(mut self, addrs: impl AsRef<str>) -> Self {
         self.config = self.config.name_server(addrs);
         self
     }

@@ -63,7 +63,7 @@ impl DefaultProducerBuilder {
 
     /// The name servers, `host:port`, several separated by `;`. Default: the environment variable `NAMESRV_ADDR`. See
     /// [`ClientConfig::name_server`].
-    pub fn name_server(self, addrs: &str) -> Self {
+    pub fn name_server(self, addrs: impl AsRef<str>) -> Self {
         self.with_own(|own| own.name_server(addrs))
     }
 

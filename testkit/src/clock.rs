@@ -83,6 +83,9 @@ impl Clock {
     /// Turns the clock forward. When this returns, the brokers have done everything that came due: delayed messages are in
     /// their queues, held pulls that ran out are answered.
     ///
+    /// What clients are about to ask is not among it: a message that a listener has just refused reaches the broker a moment later, and
+    /// its delay begins then. [`Journal::wait_for`](crate::Journal::wait_for) waits for such a thing.
+    ///
     /// To a broker this looks as if nothing had happened for that long: a member of a group whose heartbeat is by then older than
     /// [`member_expiry`](crate::ClusterBuilder::member_expiry) is dropped and its connection closed, as Apache RocketMQ does it
     /// after its process was suspended. Clients that reconnect and heartbeat at once are back as quickly.

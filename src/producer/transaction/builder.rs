@@ -36,7 +36,7 @@ impl TransactionProducerBuilder {
     }
 
     /// See [`DefaultProducerBuilder::name_server`].
-    pub fn name_server(self, addrs: &str) -> Self {
+    pub fn name_server(self, addrs: impl AsRef<str>) -> Self {
         self.producer(|producer| producer.name_server(addrs))
     }
 
