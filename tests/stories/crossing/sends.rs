@@ -99,6 +99,12 @@ async fn a_key_goes_where_java_s_client_sends_it_and_keeps_its_order_across_both
             assert!(before.is_none_or(|before| before == place), "{key} {step}");
         }
     }
+    if target.is_testkit() {
+        // Java's orderly consumer locks its queues, which the testkit's brokers do not know of.
+        producer.shutdown().await.unwrap();
+        java.shutdown().await;
+        return;
+    }
     let consume = json!({
         "as": "orderly", "group": target.name("orderly"), "topic": topic, "tags": "*", "orderly": true,
     });
