@@ -207,6 +207,12 @@ impl Target {
         env::var(name).ok().or(default)
     }
 
+    /// Whether that is one of version 4, which knows nothing of times, recalls and codecs.
+    pub fn is_java_4(&self) -> bool {
+        self.java_version()
+            .is_some_and(|version| version.starts_with('4'))
+    }
+
     /// Says why this target cannot do a story, which then returns. The table of results is made of these lines.
     pub fn skip(&self, reason: &str) {
         skipped(reason);

@@ -44,7 +44,7 @@ async fn delayed_messages_cross_in_both_directions() {
     let producer = target.producer().await;
     let mut dues = vec![Due::Level(1), Due::Level(2)];
     // 4.9 knows no times.
-    if !target.is_apache_4() {
+    if !target.is_java_4() {
         dues.push(Due::After(Duration::from_secs(3)));
         dues.push(Due::At(SystemTime::now() + Duration::from_secs(4)));
     }
@@ -101,7 +101,7 @@ async fn delayed_messages_cross_in_both_directions() {
 #[tokio::test]
 async fn either_takes_back_what_the_other_sent() {
     let target = Target::shared().await;
-    if target.is_apache_4() {
+    if target.is_java_4() {
         target.skip("4.9 recalls no messages");
         return;
     }

@@ -134,9 +134,7 @@ async fn every_codec_crosses_in_both_directions() {
     let Some(mut reader) = Java::start(&target, &[]).await else {
         return;
     };
-    let is_4 = target
-        .java_version()
-        .is_some_and(|version| version.starts_with('4'));
+    let is_4 = target.is_java_4();
     let body = "abc订单".repeat(4000).into_bytes();
     for (compression, codec) in [
         (Compression::Zlib, Codec::Zlib),
