@@ -46,14 +46,14 @@ impl Default for Clock {
 
 impl Clock {
     pub(crate) fn new() -> Self {
+        let start = Instant::now();
+        // To the nanosecond: in whole milliseconds it would be behind, and a message could be stored before it was born.
         let epoch = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
-        // Whole milliseconds, which is what RocketMQ counts.
-        let epoch = Duration::from_millis(u64::try_from(epoch.as_millis()).unwrap_or(0));
         Self {
             inner: Arc::new(Inner {
-                start: Instant::now(),
+                start,
                 epoch,
                 turned_by: AtomicU64::new(0),
                 followers: Mutex::new(Vec::new()),
@@ -144,11 +144,21 @@ mod tests {
     async fn follows_tokio_time_and_what_a_test_adds() {
         let clock = Clock::new();
         let start = clock.millis();
-        assert_eq!(clock.until(start + 500).as_millis(), 500);
+        let until = clock.until(start + 500);
+        assert!(until > Duration::from_millis(499) && until <= Duration::from_millis(500));
         tokio::time::advance(Duration::from_millis(300)).await;
         clock.advance(Duration::from_secs(7_200));
         assert_eq!(clock.millis(), start + 300 + 7_200_000);
         assert_eq!(clock.until(start), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn is_never_behind_the_time_it_started_at() {
+        for _ in 0..1000 {
+            let before = SystemTime::now();
+            let clock = Clock::new();
+            assert!(clock.now() >= before);
+        }
     }
 
     #[tokio::test(start_paused = true)]
