@@ -34,7 +34,10 @@ pub enum ConsumeStatus {
 /// assert!(!ConsumeResult::from(ConsumeStatus::RECONSUME_LATER).is_success());
 /// // The first two are consumed, the others become dead letters.
 /// let result = ConsumeResult::dead_letter().ack_first(2);
-/// # let _ = result;
+/// // With an error of another type, and more to say than that it went well.
+/// let checked = std::str::from_utf8(b"\xFF").map(|_| ConsumeResult::success());
+/// let result = checked.unwrap_or_else(ConsumeResult::later_because);
+/// # assert!(!result.is_success());
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
@@ -64,6 +67,17 @@ impl ConsumeResult {
     /// so on.
     pub const fn later() -> Self {
         Self::failed(0)
+    }
+
+    /// The same as [`later`](Self::later), with an error or a text that is logged.
+    pub fn later_because(reason: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self {
+            failure: Some(Failure {
+                delay_level: 0,
+                reason: Some(reason.into().to_string().into()),
+            }),
+            acked: 0,
+        }
     }
 
     /// No message is consumed; they come again after a delay level of the broker: 1 is 1 s, 2 is 5 s, 3 is 10 s, 4 is 30 s, up to
@@ -127,16 +141,7 @@ impl From<Result<(), Box<dyn StdError + Send + Sync>>> for ConsumeResult {
     fn from(result: Result<(), Box<dyn StdError + Send + Sync>>) -> Self {
         match result {
             Ok(()) => Self::success(),
-            Err(error) => {
-                let reason = Some(error.to_string().into());
-                Self {
-                    failure: Some(Failure {
-                        delay_level: 0,
-                        reason,
-                    }),
-                    acked: 0,
-                }
-            }
+            Err(error) => Self::later_because(error),
         }
     }
 }
@@ -178,7 +183,12 @@ mod tests {
 
     #[test]
     fn an_error_is_later_and_keeps_its_text() {
-        let (acked, failure) = ConsumeResult::from(Err("no money".into())).outcome(1);
-        assert_eq!((acked, failure.to_string()), (0, "no money".to_owned()));
+        for result in [
+            ConsumeResult::from(Err("no money".into())),
+            ConsumeResult::later_because("no money"),
+        ] {
+            let (acked, failure) = result.outcome(1);
+            assert_eq!((acked, failure.to_string()), (0, "no money".to_owned()));
+        }
     }
 }
