@@ -11,7 +11,7 @@
 #![allow(unreachable_pub, reason = "a program has no outside")]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
@@ -253,9 +253,13 @@ fn number(message: &MessageExt, at: usize) -> i64 {
     })
 }
 
+/// In what a latency is noted.
+const NOTED_NANOS: i64 = 100;
+
 /// Counts the sequence numbers that came, and how often one came again.
 struct Seen {
-    seen: Vec<AtomicU64>,
+    /// What was noted of each. Four bytes, as the peers' programs have for each message: a drain's memory is the client's.
+    seen: Vec<AtomicU32>,
     distinct: AtomicUsize,
     again: AtomicUsize,
     first: AtomicI64,
@@ -266,7 +270,7 @@ struct Seen {
 impl Seen {
     fn new(count: usize, target: usize) -> Arc<Self> {
         Arc::new(Self {
-            seen: (0..count).map(|_| AtomicU64::new(0)).collect(),
+            seen: (0..count).map(|_| AtomicU32::new(0)).collect(),
             distinct: AtomicUsize::new(0),
             again: AtomicUsize::new(0),
             first: AtomicI64::new(0),
@@ -275,7 +279,7 @@ impl Seen {
         })
     }
 
-    fn note(&self, sequence: i64, value: u64) {
+    fn note(&self, sequence: i64, value: u32) {
         let Some(seen) = usize::try_from(sequence)
             .ok()
             .and_then(|at| self.seen.get(at))
@@ -348,7 +352,9 @@ async fn end_to_end(args: &Args) -> Outcome<Numbers> {
             .iter()
             .filter(|message| number(message, 16) == load.run)
         {
-            seen.note(number(message, 8), (now - number(message, 0)).max(1) as u64);
+            let latency = (now - number(message, 0)) / NOTED_NANOS;
+            let latency = u32::try_from(latency.max(1)).unwrap_or(u32::MAX);
+            seen.note(number(message, 8), latency);
         }
         ConsumeStatus::CONSUME_SUCCESS
     });
@@ -375,7 +381,7 @@ async fn end_to_end(args: &Args) -> Outcome<Numbers> {
     let latencies = seen
         .seen
         .iter()
-        .map(|latency| latency.load(Ordering::Relaxed))
+        .map(|latency| u64::from(latency.load(Ordering::Relaxed)) * NOTED_NANOS as u64)
         .collect();
     let mut numbers = measured.end(args.count, latencies);
     let missing = args.count - seen.distinct.load(Ordering::Relaxed);
