@@ -88,6 +88,8 @@ struct Inner {
     target: Option<String>,
     addr: Option<Arc<str>>,
     attempt: Option<(u32, u32)>,
+    /// Why fewer attempts were made than there may be.
+    last_because: Option<&'static str>,
     elapsed: Option<Duration>,
     code: Option<ResponseCode>,
     detail: Option<String>,
@@ -159,6 +161,7 @@ impl Error {
             target: None,
             addr: None,
             attempt: None,
+            last_because: None,
             elapsed: None,
             code: None,
             detail: None,
@@ -209,6 +212,12 @@ impl Error {
     #[must_use]
     pub(crate) fn attempt(self, number: u32, of: u32) -> Self {
         self.with(|inner| inner.attempt = Some((number, of)))
+    }
+
+    /// Why it was not tried again, though it might have been.
+    #[must_use]
+    pub(crate) fn last_because(self, reason: &'static str) -> Self {
+        self.with(|inner| inner.last_because = Some(reason))
     }
 
     #[must_use]
@@ -264,6 +273,7 @@ impl Inner {
             target: self.target.clone(),
             addr: self.addr.clone(),
             attempt: self.attempt,
+            last_because: self.last_because,
             elapsed: self.elapsed,
             code: self.code,
             detail: self.detail.clone(),
@@ -301,6 +311,9 @@ impl fmt::Display for Error {
         }
         if let Some((number, of)) = inner.attempt {
             write!(f, "; attempt {number} of {of}")?;
+            if let Some(reason) = inner.last_because.filter(|_| number < of) {
+                write!(f, ", not tried again: {reason}")?;
+            }
         }
         if let Some(elapsed) = inner.elapsed {
             write!(f, "; after {} ms", elapsed.as_millis())?;
@@ -338,12 +351,13 @@ mod tests {
             .target("queue 3 of broker-a")
             .at(&"127.0.0.1:10911".into())
             .attempt(2, 3)
+            .last_because("no time is left")
             .after(Duration::from_millis(120))
             .caused_by(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
         assert_eq!(
             error.to_string(),
             "send (topic orders, queue 3 of broker-a): cannot connect, peer 127.0.0.1:10911: connection refused; \
-             attempt 2 of 3; after 120 ms"
+             attempt 2 of 3, not tried again: no time is left; after 120 ms"
         );
         assert!(error.is_retryable() && error.source().is_some());
     }

@@ -20,7 +20,7 @@ use crate::producer::admission::closed;
 use crate::producer::job::{Attempt, Failure, Job};
 use crate::producer::queues::Queues;
 use crate::producer::result::{SendResult, WhenNotOk};
-use crate::producer::retry::Next;
+use crate::producer::retry::{Last, Next};
 use crate::producer::select::Avoid;
 use crate::producer::target::Target;
 use crate::producer::verdict::Verdict;
@@ -37,6 +37,8 @@ pub(super) struct Rest {
     doubt: bool,
     /// What was stored first, though not as safely as is wanted.
     stored: Option<Box<SendResult>>,
+    /// Why there is no other attempt.
+    last: Last,
 }
 
 impl Rest {
@@ -56,6 +58,7 @@ impl Rest {
             error: None,
             doubt: false,
             stored: None,
+            last: Last::Attempts,
         }
     }
 
@@ -77,7 +80,7 @@ impl Rest {
         self.course.queues = Some(queues);
         self.course.avoid.add_failed(broker_name);
         match self.note_and_plan(failure) {
-            Next::Stop => Err(self.over()),
+            Next::Stop(_) => Err(self.over()),
             next @ Next::Again { .. } => Ok((self, next)),
         }
     }
@@ -150,11 +153,15 @@ impl Rest {
     fn note_and_plan(&mut self, failure: Failure) -> Next {
         let verdict = failure.verdict;
         self.note(failure);
-        match (&self.stored, verdict) {
+        let next = match (&self.stored, verdict) {
             (None, _) | (_, Verdict::GiveUp) => self.course.plan(verdict),
             // A broker that has the message needs no second one.
             (Some(_), _) => self.course.plan(Verdict::OnlyElsewhere),
+        };
+        if let Next::Stop(last) = next {
+            self.last = last;
         }
+        next
     }
 
     fn note(&mut self, failure: Failure) {
@@ -178,6 +185,10 @@ impl Rest {
         let error = self
             .error
             .unwrap_or_else(|| Error::new(ErrorKind::Timeout, OPERATION));
+        let error = match self.last.text() {
+            Some(text) => error.last_because(text),
+            None => error,
+        };
         Err(if self.doubt {
             error.maybe_delivered(Delivery::Unknown)
         } else {

@@ -24,7 +24,32 @@ pub(super) enum Next {
     /// Another attempt, after a pause, and with a new route where that is said.
     Again { pause: Duration, refresh: bool },
     /// None.
-    Stop,
+    Stop(Last),
+}
+
+/// Why there is no other attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Last {
+    /// All were made.
+    Attempts,
+    /// The time is over, or too short for another.
+    Time,
+    /// The broker would say the same again, and there is no other.
+    Brokers,
+    /// Every broker would say the same.
+    Answer,
+}
+
+impl Last {
+    /// What an error says of it, unless it says so by its number of attempts.
+    pub(super) const fn text(self) -> Option<&'static str> {
+        match self {
+            Self::Attempts => None,
+            Self::Time => Some("no time is left"),
+            Self::Brokers => Some("no other broker is left"),
+            Self::Answer => Some("it would fail again"),
+        }
+    }
 }
 
 impl Next {
@@ -84,11 +109,6 @@ impl Budget {
         (now + share.max(LEAST_SHARE)).min(self.deadline)
     }
 
-    /// Whether there may be another attempt.
-    pub(super) fn has_more(&self, now: Instant) -> bool {
-        self.made < self.most && now < self.deadline
-    }
-
     /// What comes after an attempt that failed. `chance` is between 0 and 1: it spreads the pauses of many senders.
     pub(super) fn next(
         &mut self,
@@ -99,7 +119,8 @@ impl Budget {
     ) -> Next {
         let mut again = Next::AT_ONCE;
         match verdict {
-            Verdict::GiveUp => return Next::Stop,
+            Verdict::GiveUp => return Next::Stop(Last::Answer),
+            _ if self.made >= self.most => return Next::Stop(Last::Attempts),
             Verdict::AfterRefresh if !self.refreshed => {
                 self.refreshed = true;
                 again = Next::Again {
@@ -108,22 +129,22 @@ impl Budget {
                 };
             }
             _ if other_broker => {}
-            Verdict::OnlyElsewhere | Verdict::AfterRefresh => return Next::Stop,
+            Verdict::OnlyElsewhere | Verdict::AfterRefresh => return Next::Stop(Last::Brokers),
             Verdict::Elsewhere | Verdict::ElsewhereOrRefreshed => {
                 let pause = pause(self.made, chance);
                 // An attempt at the very end would only hide what happened.
                 if now + pause >= self.deadline {
-                    return Next::Stop;
+                    return Next::Stop(Last::Time);
                 }
                 let refresh = verdict == Verdict::ElsewhereOrRefreshed && !self.refreshed;
                 self.refreshed |= refresh;
                 again = Next::Again { pause, refresh };
             }
         }
-        if self.has_more(now) {
+        if now < self.deadline {
             again
         } else {
-            Next::Stop
+            Next::Stop(Last::Time)
         }
     }
 }

@@ -43,19 +43,20 @@ fn a_share_is_no_less_than_a_second_and_no_more_than_what_is_left() {
 fn there_are_as_many_attempts_as_were_asked_for() {
     let now = Instant::now();
     let mut budget = Budget::new(now, 3 * SECOND, 1);
-    budget.begin(now, true);
-    assert!(budget.has_more(now));
-    assert_eq!(
-        budget.next(Verdict::Elsewhere, now, true, 0.0),
-        Next::AT_ONCE
-    );
-    budget.begin(now, true);
-    assert!(!budget.has_more(now));
-    assert_eq!(budget.next(Verdict::Elsewhere, now, true, 0.0), Next::Stop);
+    let next = |budget: &mut Budget| {
+        budget.begin(now, true);
+        budget.next(Verdict::Elsewhere, now, true, 0.0)
+    };
+    assert_eq!(next(&mut budget), Next::AT_ONCE);
+    assert_eq!(next(&mut budget), Next::Stop(Last::Attempts));
     let mut once = Budget::new(now, SECOND, 0);
     once.begin(now, true);
-    assert_eq!(once.next(Verdict::AfterRefresh, now, true, 0.0), Next::Stop);
-    assert!(Budget::new(now, SECOND, u32::MAX).has_more(now));
+    assert_eq!(
+        once.next(Verdict::AfterRefresh, now, true, 0.0),
+        Next::Stop(Last::Attempts)
+    );
+    let mut ever = Budget::new(now, SECOND, u32::MAX);
+    assert_eq!(next(&mut ever), Next::AT_ONCE);
 }
 
 #[test]
@@ -65,13 +66,13 @@ fn nothing_is_tried_after_the_end() {
     budget.begin(now, true);
     assert_eq!(
         budget.next(Verdict::Elsewhere, now + SECOND, true, 0.0),
-        Next::Stop
+        Next::Stop(Last::Time)
     );
     // Nor when the pause would reach it.
     let late = now + millis(900);
     assert_eq!(
         budget.next(Verdict::Elsewhere, late, false, 0.0),
-        Next::Stop
+        Next::Stop(Last::Time)
     );
     assert_eq!(
         budget.next(Verdict::Elsewhere, late, true, 0.0),
@@ -108,9 +109,12 @@ fn what_only_another_broker_takes_stops_without_one() {
     );
     assert_eq!(
         budget.next(Verdict::OnlyElsewhere, now, false, 0.0),
-        Next::Stop
+        Next::Stop(Last::Brokers)
     );
-    assert_eq!(budget.next(Verdict::GiveUp, now, true, 0.0), Next::Stop);
+    assert_eq!(
+        budget.next(Verdict::GiveUp, now, true, 0.0),
+        Next::Stop(Last::Answer)
+    );
 }
 
 #[test]
@@ -128,7 +132,7 @@ fn the_route_is_looked_up_again_once() {
     );
     assert_eq!(
         budget.next(Verdict::AfterRefresh, now, false, 0.0),
-        Next::Stop
+        Next::Stop(Last::Brokers)
     );
     assert_eq!(
         budget.next(Verdict::AfterRefresh, now, true, 0.0),
@@ -145,7 +149,7 @@ fn an_unclear_answer_has_the_route_looked_up_in_the_pause_once() {
         budget.begin(now, other);
         match budget.next(Verdict::ElsewhereOrRefreshed, now, other, 0.0) {
             Next::Again { pause, refresh } => seen.push((pause.as_millis(), refresh)),
-            Next::Stop => panic!("it stopped"),
+            Next::Stop(_) => panic!("it stopped"),
         }
     }
     assert_eq!(seen, [(0, false), (300, true), (900, false)]);
@@ -176,7 +180,7 @@ proptest! {
             now += millis(took);
             match budget.next(verdicts[verdict], now, other, chance) {
                 Next::Again { pause, .. } => now += pause,
-                Next::Stop => break,
+                Next::Stop(_) => break,
             }
             prop_assert!(now < budget.deadline());
         }

@@ -141,13 +141,28 @@ async fn what_no_broker_takes_is_not_tried_again() {
             (ErrorKind::Broker, Some(code))
         );
         assert_eq!((error.is_retryable(), world.sent().len()), (false, count));
+        let why = "attempt 1 of 3, not tried again: it would fail again;";
+        assert!(error.to_string().contains(why), "{error}");
     }
     // One that only another takes is tried on each, and not again on the last.
     for broker in ["a", "b"] {
         world.broker(broker, |_| Reply::Code(ResponseCode::NO_PERMISSION));
     }
-    producer.send(Message::new("t", "x")).await.unwrap_err();
+    let error = producer.send(Message::new("t", "x")).await.unwrap_err();
     assert_eq!(world.sent().len(), 4);
+    let why = "attempt 2 of 3, not tried again: no other broker is left;";
+    assert!(error.to_string().contains(why), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_error_says_that_the_time_was_too_short_for_more() {
+    let world = World::with_brokers(&["a"]);
+    let producer = world.warm_producer().await;
+    world.broker("a", |_| Reply::Code(ResponseCode::SYSTEM_BUSY));
+    let sending = producer.send(Message::new("t", "x"));
+    let error = sending.timeout(SECOND / 20).await.unwrap_err();
+    let why = "attempt 1 of 3, not tried again: no time is left;";
+    assert!(error.to_string().contains(why), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
