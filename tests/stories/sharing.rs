@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rocketmq_sdk::{
-    AllocateStrategy, ConsumeFromWhere, ConsumeStatus, DefaultProducer, Message, MessageQueue,
-    PushConsumer,
+    AllocateStrategy, ConsumeFromWhere, ConsumeStatus, DefaultProducer, LitePullConsumer, Message,
+    MessageQueue, PushConsumer,
 };
-use rocketmq_testkit::Cluster;
+use rocketmq_testkit::{Cluster, OnRequest, RequestCode, ResponseCode, Rule};
 use tokio::time::sleep;
 
 use crate::received::{Received, body, numbered, wait_until};
@@ -314,4 +314,73 @@ async fn a_or_08_eight_keys_keep_their_order_over_four_members_then_two() {
         member.shutdown().await.unwrap();
     }
     producer.shutdown().await.unwrap();
+}
+
+/// Polls until nothing comes any more; the queues that messages came from.
+async fn poll_all(consumer: &LitePullConsumer) -> Vec<i32> {
+    let mut all = Vec::new();
+    loop {
+        let polled = consumer.poll(Duration::from_secs(1)).await.unwrap();
+        if polled.is_empty() {
+            return all;
+        }
+        all.extend(polled.iter().map(|message| message.queue().queue_id));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn l03_who_lost_a_queue_and_cannot_ask_where_the_group_is_does_not_put_it_back() {
+    type Fail = fn(OnRequest) -> Rule;
+    let ways: [Fail; 2] = [
+        |on| on.reply(ResponseCode::SYSTEM_ERROR, "not now"),
+        |on| on.drop(),
+    ];
+    for fail in ways {
+        let cluster = Cluster::builder().in_memory().topic("t", 2);
+        let cluster = cluster.start().await.unwrap();
+        let producer = DefaultProducer::builder("p")
+            .name_server(cluster.name_server_addr())
+            .environment(cluster.environment());
+        let producer = producer.start().await.unwrap();
+        let send = async |count: i32| {
+            for at in 0..count {
+                let queue = MessageQueue::new("t", "broker-a", at % 2);
+                let message = Message::new("t", format!("m{at}"));
+                producer.send(message).to(queue).await.unwrap();
+            }
+        };
+        let join = async || {
+            let builder = LitePullConsumer::builder("g").subscribe("t", "*");
+            let builder = builder
+                .name_server(cluster.name_server_addr())
+                .environment(cluster.environment())
+                .consume_from(ConsumeFromWhere::FirstOffset);
+            builder.auto_commit(false).start().await.unwrap()
+        };
+        send(10).await;
+        let one = join().await;
+        assert_eq!(poll_all(&one).await.len(), 10);
+        // What comes now only the other one works on.
+        send(6).await;
+        let two = join().await;
+        assert_eq!(poll_all(&two).await.len(), 8);
+        two.commit().await.unwrap();
+        let on = cluster.faults().on(RequestCode::QUERY_CONSUMER_OFFSET);
+        let rule = fail(on.client(one.client_id()));
+        // It may still say that it is done with what it was given, and does not know that the group is ahead.
+        let outcome = one.commit().await;
+        assert!(rule.hits() > 0);
+        one.shutdown().await.unwrap();
+        two.shutdown().await.unwrap();
+        rule.remove();
+        let next = join().await;
+        let kept = poll_all(&next).await;
+        assert!(
+            kept.len() == 3 && kept.iter().all(|queue| *queue == kept[0]),
+            "{kept:?}"
+        );
+        outcome.unwrap_err();
+        next.shutdown().await.unwrap();
+        producer.shutdown().await.unwrap();
+    }
 }
