@@ -10,6 +10,7 @@
 mod asking;
 mod assigning;
 mod batching;
+mod beginning;
 mod broadcasting;
 mod churn;
 mod committed;

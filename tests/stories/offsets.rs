@@ -8,8 +8,10 @@ use rocketmq_sdk::{
 };
 use rocketmq_testkit::{Cluster, Entry};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::committed::committed_offset;
+use crate::history::Severed;
 use crate::received::{Received, numbered};
 use crate::target::{PATIENCE, Target, ask, wait_until_stored};
 
@@ -431,4 +433,43 @@ async fn f29_l28_what_is_sent_between_the_choice_of_an_offset_and_the_first_pull
         consumer.shutdown().await.unwrap();
     }
     assert_eq!(nobody.count(), 0);
+}
+
+#[tokio::test]
+async fn f29_l28_what_is_sent_when_the_member_that_chose_the_end_was_killed_comes_to_the_next() {
+    let target = Target::shared().await;
+    if target.is_apache_4() {
+        target.skip(ZERO_FOR_A_NEW_GROUP);
+        return;
+    }
+    let topic = target.topic("killed", 1).await;
+    let group = target.name("killed");
+    send(&target, &topic, "old", 3).await;
+    wait_until_stored(&target, &topic, 1, 3).await;
+    let (nobody, received) = (Received::default(), Received::default());
+    let builder = |received: &Received| {
+        let builder = target.consumer(&group).subscribe(&*topic, "*");
+        builder
+            .consume_from(ConsumeFromWhere::LastOffset)
+            // Nothing is committed later than the choice.
+            .commit_interval(Duration::from_secs(3600))
+            .listener_with(received.clone(), |received, messages| async move {
+                received.add(messages);
+                ConsumeStatus::CONSUME_SUCCESS
+            })
+    };
+    let cut = CancellationToken::new();
+    let severed = Severed::new(target.environment(), cut.clone());
+    let killed = builder(&nobody).environment(severed).start().await.unwrap();
+    // Without a farewell, in which it would commit.
+    cut.cancel();
+    drop(killed);
+    send(&target, &topic, "new", 2).await;
+    let next = builder(&received).start().await.unwrap();
+    received
+        .wait(&target, "both came", |received| received.count() >= 2)
+        .await;
+    assert_eq!(received.bodies(), numbered("new", 2));
+    assert_eq!(nobody.count(), 0);
+    next.shutdown().await.unwrap();
 }

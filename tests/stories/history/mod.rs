@@ -18,4 +18,5 @@ mod trial;
 pub use check::Report;
 pub use listening::{Act, id};
 pub use process::live;
+pub use severed::Severed;
 pub use trial::Trial;
