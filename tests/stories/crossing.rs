@@ -18,6 +18,7 @@ use crate::received::{Received, body};
 use crate::target::{PATIENCE, Target, ask};
 
 mod delays;
+mod groups;
 mod requests;
 mod sends;
 mod transactions;

@@ -1,5 +1,6 @@
 //! Apache's Java client in a process of its own, for stories that two clients act in.
 
+use std::collections::HashMap;
 use std::process::Stdio;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::target::{PATIENCE, Target, script};
 
@@ -17,9 +19,19 @@ pub struct Java {
     child: Child,
     commands: ChildStdin,
     outcomes: mpsc::UnboundedReceiver<Value>,
-    messages: Arc<Mutex<Vec<Value>>>,
+    heard: Arc<Mutex<Heard>>,
+    reading: JoinHandle<()>,
     home: TempDir,
 }
+
+/// What its consumers have received, and who hears of that at once, by the consumers' names.
+#[derive(Default)]
+struct Heard {
+    messages: Vec<Value>,
+    hears: HashMap<String, Hears>,
+}
+
+type Hears = Box<dyn Fn(&Value) + Send>;
 
 impl Java {
     /// Clients of the target's name server, with options for their JVM; `None` after saying why there are none.
@@ -49,14 +61,15 @@ impl Java {
             .spawn()
             .expect("start Java");
         let (sender, outcomes) = mpsc::unbounded_channel();
-        let messages = Arc::default();
+        let heard = Arc::default();
         let printed = child.stdout.take().expect("the standard output");
-        tokio::spawn(read(printed, sender, Arc::clone(&messages)));
+        let reading = tokio::spawn(read(printed, sender, Arc::clone(&heard)));
         Self {
             commands: child.stdin.take().expect("the standard input"),
             child,
             outcomes,
-            messages,
+            heard,
+            reading,
             home,
         }
     }
@@ -82,9 +95,30 @@ impl Java {
         self.ask("consume", command).await;
     }
 
+    /// The same, one message at a time, of which somebody hears at once.
+    pub async fn consume_heard(
+        &mut self,
+        name: &str,
+        group: &str,
+        topic: &str,
+        hears: impl Fn(&Value) + Send + 'static,
+    ) {
+        let hears: Hears = Box::new(hears);
+        self.heard.lock().hears.insert(name.to_owned(), hears);
+        let command =
+            json!({"as": name, "group": group, "topic": topic, "tags": "*", "threads": 1});
+        self.ask("consume", command).await;
+    }
+
     /// What all consumers have received, as JSON of `Peer.java`.
     pub fn messages(&self) -> Vec<Value> {
-        self.messages.lock().clone()
+        self.heard.lock().messages.clone()
+    }
+
+    /// Kills the process, and has heard everything that it said.
+    pub async fn kill(mut self) {
+        self.child.kill().await.expect("kill Java");
+        self.reading.await.expect("what it said");
     }
 
     /// Ends the clients in order.
@@ -103,13 +137,19 @@ impl Java {
 async fn read(
     printed: ChildStdout,
     outcomes: mpsc::UnboundedSender<Value>,
-    messages: Arc<Mutex<Vec<Value>>>,
+    heard: Arc<Mutex<Heard>>,
 ) {
     let mut lines = BufReader::new(printed).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         let mut value: Value = serde_json::from_str(&line).expect("JSON");
         if value.get("message").is_some() {
-            messages.lock().push(value["message"].take());
+            let message = value["message"].take();
+            let mut heard = heard.lock();
+            let client = message["client"].as_str();
+            if let Some(hears) = client.and_then(|client| heard.hears.get(client)) {
+                hears(&message);
+            }
+            heard.messages.push(message);
         } else if outcomes.send(value).is_err() {
             return;
         }

@@ -149,7 +149,7 @@ public class Peer {
 
     /**
      * "as" (the name of this consumer), "group", "topic", "tags" or "sql", "broadcast", "orderly"; "failures": how often each message fails;
-     * "reply": a body to answer requests with. It begins at the first offset.
+     * "reply": a body to answer requests with; "threads": how many handle messages. It begins at the first offset.
      */
     private Object consume(JSONObject in) throws Exception {
         String name = in.getString("as");
@@ -160,6 +160,10 @@ public class Peer {
         if (in.getBooleanValue("broadcast")) {
             // By its name: the enum's package is another one in 4.9 than in 5.x.
             consumer.setMessageModel(Enum.valueOf(consumer.getMessageModel().getDeclaringClass(), "BROADCASTING"));
+        }
+        if (in.containsKey("threads")) {
+            consumer.setConsumeThreadMin(in.getIntValue("threads"));
+            consumer.setConsumeThreadMax(in.getIntValue("threads"));
         }
         if (in.getBooleanValue("orderly")) {
             consumer.registerMessageListener((MessageListenerOrderly) (messages, context) -> handle(in, messages)

@@ -6,6 +6,7 @@
 
 mod broker;
 mod check;
+mod foreign;
 mod listening;
 mod log;
 mod panics;
@@ -16,6 +17,7 @@ mod severed;
 mod trial;
 
 pub use check::Report;
+pub use foreign::Foreign;
 pub use listening::{Act, id};
 pub use process::live;
 pub use severed::Severed;

@@ -1,6 +1,6 @@
 //! The events of a history, and the recorder that a story's tasks share.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -178,6 +178,8 @@ struct State {
     /// Those that no listener has finished.
     unfinished: HashSet<u64>,
     succeeded: HashSet<u64>,
+    /// How many messages each member has finished.
+    members: HashMap<usize, usize>,
     calls: u64,
 }
 
@@ -221,6 +223,12 @@ impl Recorder {
         self.inner.state.lock().succeeded.len()
     }
 
+    /// How many messages a member has finished.
+    pub fn finished_by(&self, member: usize) -> usize {
+        let state = self.inner.state.lock();
+        state.members.get(&member).copied().unwrap_or(0)
+    }
+
     /// How many acknowledged messages no listener has finished yet.
     pub fn unfinished(&self) -> usize {
         self.inner.state.lock().unfinished.len()
@@ -245,10 +253,14 @@ impl Inner {
                 }
             }
             Event::Consumed {
-                id, success: true, ..
+                id,
+                member,
+                success: true,
+                ..
             } => {
                 state.succeeded.insert(id);
                 state.unfinished.remove(&id);
+                *state.members.entry(member).or_default() += 1;
             }
             _ => {}
         }

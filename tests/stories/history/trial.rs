@@ -1,5 +1,6 @@
 //! A story under fault: members of one group, a load, what goes wrong, and at the end the check.
 
+use std::collections::BTreeSet;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::broker::{self, Cast};
 use super::check::{Limits, Report, check};
+use super::foreign::Foreign;
 use super::listening::{Act, Listening, Replier, Slot};
 use super::log;
 use super::panics::Watch;
@@ -162,6 +164,21 @@ impl Trial {
         member
     }
 
+    /// A member that is no client of ours. Whoever has it says what it finishes.
+    pub fn join_foreign(&mut self) -> (usize, Foreign) {
+        let member = self.members.len();
+        self.clients += 1;
+        self.members.push(Member {
+            // What it says to brokers is not judged.
+            client_id: format!("foreign-{member}"),
+            consumer: Slot::default(),
+            process: None,
+            alive: Arc::default(),
+            cut: CancellationToken::new(),
+        });
+        (member, Foreign::new(self.recorder.clone(), member))
+    }
+
     /// A member's process is sent a signal, and has ended.
     pub async fn end_process(&mut self, member: usize, signal: &str) -> ExitStatus {
         let process = self.members[member].process.take();
@@ -187,6 +204,14 @@ impl Trial {
     /// The identity of a member at brokers.
     pub fn client_id(&self, member: usize) -> &str {
         &self.members[member].client_id
+    }
+
+    /// The queues of the topic that a member of ours has.
+    pub fn queues(&self, member: usize) -> BTreeSet<i32> {
+        let consumer = self.members[member].consumer.lock().clone();
+        let queues = consumer.map_or_else(Vec::new, |consumer| consumer.assigned_queues());
+        let queues = queues.iter().filter(|queue| *queue.topic == *self.topic);
+        queues.map(|queue| queue.queue_id).collect()
     }
 
     /// Waits until a member has ended by itself.
@@ -319,6 +344,11 @@ impl Trial {
         let goal = self.recorder.finished() + more;
         self.wait("listening goes on", || self.recorder.finished() >= goal)
             .await;
+    }
+
+    /// How many messages a member finished so far.
+    pub fn finished_by(&self, member: usize) -> usize {
+        self.recorder.finished_by(member)
     }
 
     /// How many messages were acknowledged so far, and how many were finished.
