@@ -8,3 +8,4 @@ mod members;
 mod name_servers;
 mod processes;
 mod senders;
+mod stalls;
