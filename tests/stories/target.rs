@@ -165,6 +165,12 @@ impl Target {
         }
     }
 
+    /// The name server that stories ask themselves: the last one, where there are several.
+    fn asked_name_server(&self) -> &str {
+        let all = self.name_server();
+        all.rsplit(';').next().unwrap_or(all)
+    }
+
     /// The cluster inside this process, if that is the target.
     pub fn cluster(&self) -> Option<&Cluster> {
         match &self.kind {
@@ -337,7 +343,7 @@ impl Target {
     pub async fn masters(&self) -> BTreeMap<String, String> {
         let answer = self
             .ask(
-                self.name_server(),
+                self.asked_name_server(),
                 RequestCode::GET_BROKER_CLUSTER_INFO,
                 |_| {},
             )
@@ -394,7 +400,7 @@ impl Target {
         loop {
             let answer = self
                 .ask(
-                    self.name_server(),
+                    self.asked_name_server(),
                     RequestCode::GET_ROUTEINFO_BY_TOPIC,
                     |fields| fields.put("topic", topic),
                 )

@@ -1,15 +1,19 @@
 //! Name servers that are down, and routes that are not what they were.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use rocketmq_sdk::{DefaultProducer, ErrorKind, Message};
-use rocketmq_testkit::{Cluster, OnRequest, RequestCode, ResponseCode, Rule};
+use rocketmq_sdk::{Client, DefaultProducer, ErrorKind, Message};
+use rocketmq_testkit::{Cluster, Entry, Journal, OnRequest, RequestCode, ResponseCode, Rule};
 use tokio::time::sleep;
 
 use crate::history::{Act, Trial};
 use crate::target::{PATIENCE, Target};
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// How often clients look routes up.
+const REFRESH: Duration = Duration::from_secs(30);
 
 #[tokio::test(start_paused = true)]
 async fn f07_a_name_server_that_is_down_for_a_while_is_not_missed() {
@@ -100,6 +104,63 @@ async fn f08_l17_a_route_that_name_servers_do_not_know_for_a_while_is_kept() {
         let report = trial.end().await;
         assert_eq!((report.failed, report.duplicates), (0, 0), "{report:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn f09_l18_clients_that_move_to_another_name_server_under_load_miss_nothing() {
+    for is_down_before in [false, true] {
+        let target = Target::memory(Cluster::builder().name_servers(2)).await;
+        let mut trial = Trial::begin(target, "moving", 4).await;
+        let names = trial.target.name_server().to_owned();
+        let (old, new) = names.split_once(';').unwrap();
+        // Two members, and between them two producers; one client has three of the four.
+        let mut clients = Vec::new();
+        for _ in 0..2 {
+            let client = Client::builder()
+                .name_server(old)
+                .environment(trial.target.environment());
+            clients.push(client.start().await.unwrap());
+            trial.share(&clients[clients.len() - 1]);
+            trial.join().await;
+        }
+        trial.load(SECOND).await;
+        trial.finished(50).await;
+        if is_down_before {
+            trial.cluster().name_server().stop().await;
+            sleep(60 * SECOND).await;
+        }
+        let since = trial.cluster().journal().from_now();
+        for client in &clients {
+            client.change_name_servers(new).unwrap();
+        }
+        // The routes of all topics are looked up once in that time.
+        sleep(REFRESH).await;
+        assert_eq!(asked(&since, "name-server-b"), clients.len());
+        // Back again, it would be asked as well as the other.
+        trial.cluster().name_server().start().unwrap();
+        sleep(2 * REFRESH).await;
+        assert_eq!(asked(&since, "name-server-a"), 0);
+        trial.cluster().name_server().stop().await;
+        // What nobody has looked up before is found, too.
+        let after = trial.target.name("after");
+        let producer = DefaultProducer::builder("later").client(&clients[0]);
+        let producer = producer.start().await.unwrap();
+        producer.send(Message::new(&*after, "x")).await.unwrap();
+        producer.shutdown().await.unwrap();
+        drop(producer);
+        sleep(2 * REFRESH).await;
+        trial.finished(50).await;
+        drop(clients);
+        let report = trial.end().await;
+        assert_eq!((report.failed, report.duplicates), (0, 0), "{report:?}");
+    }
+}
+
+/// How many connections asked a name server for routes.
+fn asked(journal: &Journal, name_server: &str) -> usize {
+    let asks = journal.requests(RequestCode::GET_ROUTEINFO_BY_TOPIC);
+    let asks = asks.iter().filter(|entry| entry.node() == name_server);
+    asks.map(Entry::connection).collect::<BTreeSet<_>>().len()
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod check;
 mod foreign;
 mod listening;
 mod log;
+mod members;
 mod panics;
 mod process;
 mod record;

@@ -1,30 +1,24 @@
 //! A story under fault: members of one group, a load, what goes wrong, and at the end the check.
 
-use std::collections::BTreeSet;
-use std::process::ExitStatus;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use rocketmq_sdk::{
-    ConsumeFromWhere, DefaultProducer, DefaultProducerBuilder, MessageExt, PushConsumerBuilder,
-    TransactionProducer, TransactionState,
+    Client, DefaultProducer, DefaultProducerBuilder, TransactionProducer, TransactionState,
 };
 use rocketmq_testkit::{Cluster, Journal};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
 
 use super::broker::{self, Cast};
 use super::check::{Limits, Report, check};
-use super::foreign::Foreign;
-use super::listening::{Act, Listening, Replier, Slot};
+use super::listening::Replier;
 use super::log;
+use super::members::Member;
 use super::panics::Watch;
-use super::process::Process;
 use super::record::{Event, Happened, History, Recorder};
 use super::sending::{BATCH, Load, PLAIN, Sender, WAYS};
-use super::severed::Severed;
 use crate::target::{PATIENCE, Target};
 
 /// How long a trial waits where time costs nothing.
@@ -45,24 +39,18 @@ pub struct Trial {
     pub topic: String,
     pub group: String,
     queues: i32,
-    recorder: Recorder,
+    pub(super) recorder: Recorder,
     panics: Watch,
     tasks_before: usize,
     producers: Vec<DefaultProducer>,
-    replier: Replier,
+    pub(super) replier: Replier,
     loads: Vec<Load>,
     numbers: Arc<AtomicU64>,
-    members: Vec<Member>,
-    clients: usize,
+    pub(super) members: Vec<Member>,
+    /// The client of those who come now, if it is not their own.
+    pub(super) shared: Option<Client>,
+    pub(super) clients: usize,
     buffered: usize,
-}
-
-struct Member {
-    consumer: Slot,
-    process: Option<Process>,
-    client_id: String,
-    alive: Arc<AtomicBool>,
-    cut: CancellationToken,
 }
 
 impl Trial {
@@ -81,6 +69,7 @@ impl Trial {
             loads: Vec::new(),
             numbers: Arc::default(),
             members: Vec::new(),
+            shared: None,
             clients: 0,
             buffered: BUFFERED,
             target,
@@ -92,147 +81,11 @@ impl Trial {
         self.target.cluster().expect("a cluster of the testkit")
     }
 
-    /// A member of the group whose listener succeeds at once.
-    pub async fn join(&mut self) -> usize {
-        self.join_acting(|_| Act::Succeed).await
-    }
-
-    /// A member whose listener does what a closure says of each message.
-    pub async fn join_acting(
-        &mut self,
-        act: impl Fn(&MessageExt) -> Act + Send + Sync + 'static,
-    ) -> usize {
-        self.join_with(|builder| builder, act).await
-    }
-
-    /// A member that is set up otherwise.
-    pub async fn join_with(
-        &mut self,
-        set_up: impl FnOnce(PushConsumerBuilder) -> PushConsumerBuilder,
-        act: impl Fn(&MessageExt) -> Act + Send + Sync + 'static,
-    ) -> usize {
-        let member = self.members.len();
-        let (alive, cut) = (Arc::new(AtomicBool::new(true)), CancellationToken::new());
-        let slot = Slot::default();
-        let listening = Listening {
-            recorder: self.recorder.clone(),
-            member,
-            alive: Arc::clone(&alive),
-            act: Arc::new(act),
-            consumer: Arc::clone(&slot),
-            replier: Arc::clone(&self.replier),
-        };
-        let builder = self
-            .target
-            .consumer(&self.group)
-            .environment(Severed::new(self.target.environment(), cut.clone()))
-            .subscribe(&*self.topic, "*")
-            .consume_from(ConsumeFromWhere::FirstOffset)
-            .listener_with(listening, Listening::listen);
-        // The others give queues up.
-        self.fault();
-        let consumer = set_up(builder).start().await.expect("start a consumer");
-        self.healed();
+    /// Members and producers that come from now on have this client, of which the story has another handle. A client can have one
+    /// member of the group.
+    pub fn share(&mut self, client: &Client) {
         self.clients += 1;
-        let client_id = consumer.client_id().to_owned();
-        *slot.lock() = Some(consumer);
-        self.members.push(Member {
-            client_id,
-            consumer: slot,
-            process: None,
-            alive,
-            cut,
-        });
-        member
-    }
-
-    /// A member in a process of its own, whose listener succeeds.
-    pub async fn join_process(&mut self) -> usize {
-        let member = self.members.len();
-        let told = [self.target.name_server(), &self.topic, &self.group];
-        self.fault();
-        let (process, client_id) = Process::start(&told, member, self.recorder.clone()).await;
-        self.healed();
-        self.clients += 1;
-        self.members.push(Member {
-            client_id,
-            consumer: Slot::default(),
-            process: Some(process),
-            alive: Arc::default(),
-            cut: CancellationToken::new(),
-        });
-        member
-    }
-
-    /// A member that is no client of ours. Whoever has it says what it finishes.
-    pub fn join_foreign(&mut self) -> (usize, Foreign) {
-        let member = self.members.len();
-        self.clients += 1;
-        self.members.push(Member {
-            // What it says to brokers is not judged.
-            client_id: format!("foreign-{member}"),
-            consumer: Slot::default(),
-            process: None,
-            alive: Arc::default(),
-            cut: CancellationToken::new(),
-        });
-        (member, Foreign::new(self.recorder.clone(), member))
-    }
-
-    /// A member's process is sent a signal, and has ended.
-    pub async fn end_process(&mut self, member: usize, signal: &str) -> ExitStatus {
-        let process = self.members[member].process.take();
-        self.fault();
-        let status = process.expect("a process").end(signal).await;
-        self.healed();
-        status
-    }
-
-    /// A member leaves in order.
-    pub async fn leave(&mut self, member: usize) {
-        self.fault();
-        let consumer = self.members[member].consumer.lock().take();
-        if let Some(consumer) = consumer {
-            let leaving = self
-                .recorder
-                .call("shutdown of a consumer", consumer.shutdown());
-            leaving.await.expect("shut a consumer down");
-        }
-        self.healed();
-    }
-
-    /// The identity of a member at brokers.
-    pub fn client_id(&self, member: usize) -> &str {
-        &self.members[member].client_id
-    }
-
-    /// The queues of the topic that a member of ours has.
-    pub fn queues(&self, member: usize) -> BTreeSet<i32> {
-        let consumer = self.members[member].consumer.lock().clone();
-        let queues = consumer.map_or_else(Vec::new, |consumer| consumer.assigned_queues());
-        let queues = queues.iter().filter(|queue| *queue.topic == *self.topic);
-        queues.map(|queue| queue.queue_id).collect()
-    }
-
-    /// Waits until a member has ended by itself.
-    pub async fn ended(&self, member: usize) {
-        let consumer = self.members[member].consumer.lock().clone();
-        let consumer = consumer.expect("a member that nobody has ended");
-        self.wait("a member ends", || consumer.assigned_queues().is_empty())
-            .await;
-    }
-
-    /// Nobody holds a member any more.
-    pub fn abandon(&self, member: usize) {
-        *self.members[member].consumer.lock() = None;
-    }
-
-    /// A member is gone at once, as if its process were killed: its connections end, and nobody hears of it again.
-    pub fn kill(&mut self, member: usize) {
-        let member = &mut self.members[member];
-        member.alive.store(false, Ordering::SeqCst);
-        member.cut.cancel();
-        *member.consumer.lock() = None;
+        self.shared = Some(client.clone());
     }
 
     /// Sends in every way there is, with a pause after each send, until the end.
@@ -281,7 +134,13 @@ impl Trial {
         set_up: impl Fn(DefaultProducerBuilder) -> DefaultProducerBuilder,
     ) -> Sender {
         let group = self.target.name("producers");
-        let build = |group: &str| set_up(self.target.producer_of(group).send_timeout(SEND_TIMEOUT));
+        let build = |group: &str| {
+            let builder = match &self.shared {
+                Some(client) => DefaultProducer::builder(group).client(client),
+                None => self.target.producer_of(group),
+            };
+            set_up(builder.send_timeout(SEND_TIMEOUT))
+        };
         let (builder, batching) = (build(&group), build(&format!("{group}_batching")));
         let producer = TransactionProducer::builder(group)
             .producer(|_| builder)
@@ -289,7 +148,7 @@ impl Trial {
         let producer = producer.start().await.expect("start a producer");
         let batching = batching.auto_batch().start().await;
         let batching = batching.expect("start a producer that makes batches");
-        self.clients += 2;
+        self.clients += if self.shared.is_some() { 0 } else { 2 };
         self.producers
             .extend([producer.plain().clone(), batching.clone()]);
         *self.replier.lock() = Some(producer.plain().clone());
@@ -435,6 +294,8 @@ impl Trial {
             }
         }
         self.retire().await;
+        // With its last handle a client ends.
+        self.shared = None;
         let tasks = || Handle::current().metrics().num_alive_tasks();
         if self.target.is_paused() {
             sleep(REST).await;
