@@ -22,6 +22,7 @@ mod ending;
 mod failing;
 mod faults;
 mod history;
+mod identities;
 mod java;
 mod joining;
 mod listening;
