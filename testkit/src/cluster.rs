@@ -23,7 +23,7 @@ use crate::verbs::{RouteHandle, TopicHandle};
 /// The most brokers and the most name servers that a cluster can have: they are named by a letter.
 const MAX_NODES: usize = 26;
 
-/// The addresses of nodes that are reached in memory: Apache RocketMQ's default ports.
+/// The ports of nodes that are reached in memory: Apache RocketMQ's default ones.
 const MEMORY_NAME_SERVER: u16 = 9876;
 const MEMORY_BROKER: u16 = 10911;
 
@@ -264,7 +264,8 @@ impl ClusterBuilder {
         self
     }
 
-    /// No sockets: clients reach the nodes by [`Cluster::environment`] only, over streams in memory. For tests with tokio's time
+    /// No sockets: clients reach the nodes by [`Cluster::environment`] only, over streams in memory. Others do not even find the name
+    /// server: its host is a name that is known nowhere else, such as `name-server-a.in-memory.invalid`. For tests with tokio's time
     /// paused, which runs ahead of what a kernel does.
     pub const fn in_memory(mut self) -> Self {
         self.in_memory = true;

@@ -66,7 +66,7 @@ impl NameServerHandle {
         site: &Site,
     ) -> io::Result<Self> {
         let bound = Bound::new(site.network.clone(), addr)?;
-        let addr = bound.addr().to_string();
+        let addr = site.network.host(name, bound.addr());
         let service = Arc::new(NameServer::new(answers));
         let name = Arc::from(name);
         Ok(Self {

@@ -5,6 +5,7 @@ mod support;
 
 use std::time::{Duration, SystemTime};
 
+use rocketmq_sdk::environment::{Environment, TcpEnvironment};
 use rocketmq_sdk::protocol::code::ResponseCode;
 use rocketmq_testkit::Cluster;
 use support::{Client, Pulled, held_pull, message, pull};
@@ -53,10 +54,24 @@ async fn the_environment_goes_by_the_clock() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_else_finds_the_name_servers() {
+    let cluster = Cluster::builder().name_servers(2).in_memory().start();
+    let cluster = cluster.await.unwrap();
+    let environment = cluster.environment();
+    for name_server in cluster.name_servers() {
+        let addr = name_server.addr();
+        assert!(cluster.name_server_addr().contains(addr));
+        assert!(environment.connect(addr).await.is_ok(), "{addr}");
+        assert!(TcpEnvironment.connect(addr).await.is_err(), "{addr}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn nodes_can_be_killed_and_started_again() {
     let cluster = cluster().await;
     let broker = cluster.broker("broker-a");
-    assert_eq!(cluster.name_server_addr(), "127.0.0.1:9876");
+    let name_server = "name-server-a.in-memory.invalid:9876";
+    assert_eq!(cluster.name_server_addr(), name_server);
     assert_eq!(broker.addr(), "127.0.0.1:10911");
     let mut client = Client::connect(&cluster, "localhost:10911").await;
     client.produce(&message("t", 0, ""), b"m").await;

@@ -462,10 +462,12 @@ async fn a_route_is_stale_empty_missing_or_flaps() {
 #[tokio::test(start_paused = true)]
 async fn name_servers_may_disagree() {
     let cluster = builder().brokers(2).name_servers(3).start().await.unwrap();
-    assert_eq!(
-        cluster.name_server_addr(),
-        "127.0.0.1:9876;127.0.0.1:9877;127.0.0.1:9878"
-    );
+    let addrs: Vec<_> = cluster
+        .name_servers()
+        .iter()
+        .map(|one| one.addr())
+        .collect();
+    assert_eq!(cluster.name_server_addr(), addrs.join(";"));
     let brokers = |body: rocketmq_sdk::protocol::request::route::RouteBody| {
         let brokers = body.broker_datas.into_iter();
         brokers.map(|broker| broker.broker_name).collect::<Vec<_>>()

@@ -17,6 +17,10 @@ use crate::net::server::Server;
 /// How many bytes may be on their way in a stream in memory.
 const STREAM_BUFFER: usize = 256 * 1024;
 
+/// What the names of name servers end with that are reached in memory. Nobody else knows such a name (RFC 6761), so a client that
+/// lacks the cluster's environment says that it found none, and asks nobody else who listens on this machine.
+const DOMAIN: &str = ".in-memory.invalid";
+
 /// TCP, or streams in memory.
 #[derive(Debug, Clone, Default)]
 pub(crate) enum Network {
@@ -45,6 +49,14 @@ impl Network {
         }
     }
 
+    /// The `host:port` by which clients find a name server.
+    pub(crate) fn host(&self, name: &str, addr: SocketAddr) -> String {
+        match self {
+            Self::Tcp => addr.to_string(),
+            Self::Memory(_) => format!("{name}{DOMAIN}:{}", addr.port()),
+        }
+    }
+
     /// Makes a node reachable.
     pub(crate) fn add(&self, server: &Arc<Server>) {
         if let Self::Memory(memory) = self {
@@ -59,6 +71,10 @@ impl Network {
 impl MemoryNetwork {
     fn connect(&self, addr: &str) -> io::Result<Box<dyn ByteStream>> {
         let addr = addr.replace("localhost", "127.0.0.1");
+        let addr = match addr.split_once(DOMAIN) {
+            Some((_, port)) => format!("127.0.0.1{port}"),
+            None => addr,
+        };
         let addr: SocketAddr = addr
             .parse()
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
