@@ -1,5 +1,6 @@
 //! Consumers among peers that the test plays.
 
 mod lite_pull;
+mod settings;
 mod strange_brokers;
 mod world;

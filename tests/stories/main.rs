@@ -21,6 +21,7 @@ mod dropping;
 mod ending;
 mod failing;
 mod faults;
+mod growing;
 mod history;
 mod identities;
 mod java;

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::received::numbered;
 use crate::stored::read_stored;
-use crate::target::{PATIENCE, Target, ask, put_topic, wait_until_stored};
+use crate::target::{PATIENCE, Target, ask, wait_until_stored};
 
 #[tokio::test]
 async fn a_se_03_a_selector_chooses_by_hash_at_random_or_as_it_likes() {
@@ -269,10 +269,9 @@ async fn a_se_12_a_topic_with_fewer_queues_is_looked_up_again() {
         .await
         .unwrap();
     for addr in target.brokers().await {
-        put_topic(&addr, &topic, 2).await;
+        target.put_topic(&addr, &topic, 2).await;
     }
-    // A name server may hear of it a little later than we do.
-    wait_for_queues(&target, &topic, 2).await;
+    target.wait_for_queues(&topic, 2).await;
     for at in 0..8 {
         let send = producer.send(Message::new(&*topic, format!("m{at}")));
         let result = send.await.unwrap();
@@ -282,21 +281,6 @@ async fn a_se_12_a_topic_with_fewer_queues_is_looked_up_again() {
     let result = send.sharding_key("order-1").await.unwrap();
     assert_eq!(result.queue().queue_id, 0);
     producer.shutdown().await.unwrap();
-}
-
-/// Waits until a name server names this many queues, to whom knows nothing yet.
-async fn wait_for_queues(target: &Target, topic: &str, count: usize) {
-    let until = tokio::time::Instant::now() + PATIENCE;
-    loop {
-        let fresh = target.producer().await;
-        let queues = fresh.queues(topic).await.unwrap();
-        fresh.shutdown().await.unwrap();
-        if queues.len() == count {
-            return;
-        }
-        assert!(tokio::time::Instant::now() < until, "{queues:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }
 
 #[tokio::test]
@@ -369,7 +353,7 @@ async fn an_order_configuration_says_among_which_queues_a_key_chooses() {
     .await;
     assert_eq!(answer.response_code(), ResponseCode::SUCCESS);
     let ordered = target.producer().await;
-    wait_for_queues(&target, &topic, 3).await;
+    target.wait_for_queues(&topic, 3).await;
     for key in ["order-1", "order-2", "a", "b"] {
         let send = ordered.send(Message::new(&*topic, key));
         let result = send.sharding_key(key).await.unwrap();

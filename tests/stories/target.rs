@@ -233,17 +233,32 @@ impl Target {
     pub async fn topic(&self, base: &str, queues: i32) -> String {
         let topic = self.name(base);
         for addr in self.brokers().await {
-            check(
-                self.ask(
-                    &addr,
-                    RequestCode::UPDATE_AND_CREATE_TOPIC,
-                    topic_fields(&topic, queues),
-                )
-                .await,
-            );
+            self.put_topic(&addr, &topic, queues).await;
         }
         self.wait_for_route(&topic).await;
         topic
+    }
+
+    /// Makes a topic on one broker, or changes its number of queues.
+    pub async fn put_topic(&self, addr: &str, topic: &str, queues: i32) {
+        let fields = topic_fields(topic, queues);
+        let put = self.ask(addr, RequestCode::UPDATE_AND_CREATE_TOPIC, fields);
+        check(put.await);
+    }
+
+    /// Waits until a name server names this many queues, to whom knows nothing yet: it may hear of them a little later than we do.
+    pub async fn wait_for_queues(&self, topic: &str, count: usize) {
+        let until = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let fresh = self.producer().await;
+            let queues = fresh.queues(topic).await;
+            fresh.shutdown().await.expect("shut a producer down");
+            if queues.as_ref().is_ok_and(|queues| queues.len() == count) {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < until, "{queues:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// A producer of a group of its own.
@@ -479,12 +494,6 @@ pub async fn run(mut command: tokio::process::Command) -> String {
         String::from_utf8_lossy(&output.stderr)
     );
     printed
-}
-
-/// Makes a topic on one broker, or changes its number of queues.
-pub async fn put_topic(addr: &str, topic: &str, queues: i32) {
-    let fields = topic_fields(topic, queues);
-    check(ask(addr, RequestCode::UPDATE_AND_CREATE_TOPIC, fields).await);
 }
 
 fn topic_fields(topic: &str, queues: i32) -> impl FnOnce(&mut FieldWriter<'_>) {
