@@ -133,7 +133,8 @@ impl Tap {
             about,
         )));
         let rule = self.decide(|plan| plan.decide_callback(&entry));
-        entry.sent = rule.as_ref().is_none_or(|rule| rule.fault.delivers());
+        let size = frame.len() + body.len();
+        entry.sent = rule.as_ref().is_none_or(|rule| rule.fault.delivers(size));
         entry.fault = rule.as_ref().map(|rule| rule.rule.to_string().into());
         self.write(|| entry);
         frame.extend_from_slice(body);
@@ -210,8 +211,10 @@ impl Trail {
         tap.write(|| {
             let mut entry = tap.entry(EntryKind::Answer, &self.peer.origin);
             entry.request = Some(Arc::clone(&self.request));
+            let size = frame.len() + body.iter().map(Bytes::len).sum::<usize>();
+            let delivers = |rule: &FrameRule| rule.fault.delivers(size);
             entry.answer = Some(Arc::new(Seen::sent(head, frame, body, self.about())));
-            entry.sent = !oneway && self.rule.as_ref().is_none_or(|it| it.fault.delivers());
+            entry.sent = !oneway && self.rule.as_ref().is_none_or(delivers);
             entry.fault = self.rule.as_ref().map(|it| it.rule.to_string().into());
             entry
         });
@@ -220,6 +223,11 @@ impl Trail {
     /// The code of the request.
     pub(crate) fn about(&self) -> RequestCode {
         RequestCode(self.request.head.code)
+    }
+
+    /// By which id the client calls itself in the request.
+    pub(crate) fn client_id(&self) -> Option<&str> {
+        self.request.facts().client_id.as_deref()
     }
 
     /// What is to happen to the answer, if anything is.

@@ -65,7 +65,7 @@ async fn requests_answers_and_callbacks_pass_and_are_seen() {
     let journal = relay.journal();
     let sent = journal.answers(SEND).remove(0);
     assert_eq!(sent.node(), "broker-a");
-    assert_eq!(sent.client_id(), None);
+    assert_eq!(sent.client_id(), Some("c"));
     assert_eq!(sent.stored().unwrap().unique_key.as_deref(), Some("A"));
     assert!(sent.size().unwrap() > 50);
     assert_eq!(journal.count(|entry| entry.is_callback(NOTICE)), 1);

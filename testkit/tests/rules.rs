@@ -401,7 +401,17 @@ async fn a_connection_ends_in_the_middle_of_an_answer() {
         cluster.faults().on_sends().answer().cut(after);
         client.send(&message("t", 0, ""), b"m").await;
         assert_eq!(client.rest().await.len(), after);
+        let cut = cluster.journal().answers(SEND).remove(0);
+        assert!(!cut.was_sent(), "{cut}");
     }
+    // It ends when the answer is over.
+    let (cluster, mut client) = cluster().await;
+    cluster.faults().on_sends().answer().cut(10_000);
+    client.send(&message("t", 0, ""), b"m").await;
+    let whole = cluster.journal().patience(Duration::from_secs(1));
+    let whole = whole.wait_for(|entry| entry.is_answer(SEND)).await.unwrap();
+    assert_eq!(Some(client.rest().await.len()), whole.size());
+    assert!(whole.was_sent(), "{whole}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,13 +3,14 @@
 //! `cargo test --test acceptance` checks that every test that carries an id names a case that exists, and that `tests/ACCEPTANCE.md` has a
 //! row for each case. `cargo test --test acceptance -- --write FOLDER` makes the table from the output of test runs in that folder: one
 //! file for each target, `testkit.log`, `5.4.0.log`, `4.9.7.log`, as `.ci/run` leaves them; `--compare FOLDER` fails where the table is
-//! another one.
+//! another one. What `tests/acceptance/audits.txt` says of loss audits, which are run by hand, is its last section.
 
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+mod audits;
 mod cases;
 mod results;
 mod table;
@@ -127,5 +128,6 @@ fn make(folder: &Path) -> Outcome<String> {
             fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
         columns.push(results::read(&log));
     }
-    Ok(table::make(&cases, &columns))
+    let audits = fs::read_to_string(root().join("tests/acceptance/audits.txt"))?;
+    Ok(table::make(&cases, &columns, &audits::read(&audits)?))
 }

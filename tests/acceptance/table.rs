@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use crate::audits::{Audit, section};
 use crate::cases::{Case, ids_in};
 use crate::results::Result;
 
@@ -33,7 +34,7 @@ pub(crate) const TARGETS: [Target; 3] = [
 type Column = BTreeMap<String, Result>;
 
 /// The whole text of `tests/ACCEPTANCE.md`.
-pub(crate) fn make(cases: &[Case], columns: &[Column]) -> String {
+pub(crate) fn make(cases: &[Case], columns: &[Column], audits: &[Audit]) -> String {
     let mut text = String::from(
         "# Acceptance\n\n\
          Made by `cargo test --test acceptance -- --write FOLDER` from the test runs of `.ci/run`; see CONTRIBUTING. A number is how many \
@@ -51,6 +52,7 @@ pub(crate) fn make(cases: &[Case], columns: &[Column]) -> String {
         }
         text.push_str(&row(case, columns));
     }
+    text.push_str(&section(audits));
     text
 }
 

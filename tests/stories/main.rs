@@ -9,6 +9,7 @@
 
 mod asking;
 mod assigning;
+mod audit;
 mod batching;
 mod beginning;
 mod broadcasting;

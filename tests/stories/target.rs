@@ -37,7 +37,7 @@ enum Kind {
     Memory(Cluster),
     Apache {
         name_server: String,
-        own: Option<OwnApache>,
+        own: Option<Arc<OwnApache>>,
     },
 }
 
@@ -74,6 +74,29 @@ impl Target {
                 Self::own_apache(&["--brokers", "2", "--set", strict]).await
             }
             Err(_) => Self::of_cluster(Cluster::builder().brokers(2).auto_create(false)).await,
+        }
+    }
+
+    /// The same servers for another story: for one after the other, where they may be stopped. They end with the last handle. None of
+    /// the testkit, which is started anew at no cost.
+    pub fn again(&self) -> Option<Self> {
+        match &self.kind {
+            Kind::Testkit(_) | Kind::Memory(_) => None,
+            Kind::Apache { name_server, own } => Some(Self::of(Kind::Apache {
+                name_server: name_server.clone(),
+                own: own.clone(),
+            })),
+        }
+    }
+
+    /// A target of its own with so many brokers, with sockets also on the testkit, which the story sets up otherwise.
+    pub async fn own_of(
+        brokers: usize,
+        set_up: impl FnOnce(ClusterBuilder) -> ClusterBuilder,
+    ) -> Self {
+        match env::var("ROCKETMQ_TEST_NAMESRV") {
+            Ok(_) => Self::own_apache(&["--brokers", &brokers.to_string()]).await,
+            Err(_) => Self::of_cluster(set_up(Cluster::builder().brokers(brokers))).await,
         }
     }
 
@@ -144,7 +167,7 @@ impl Target {
             .expect("an address");
         Self::of(Kind::Apache {
             name_server: name_server.to_owned(),
-            own: Some(OwnApache { dir }),
+            own: Some(Arc::new(OwnApache { dir })),
         })
     }
 

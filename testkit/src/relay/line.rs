@@ -1,6 +1,7 @@
 //! The lines of one stand-in: for every connection of a client one to the server behind it.
 //!
-//! Knows: which answer belongs to which request. Does not know: what either says, or where other servers are.
+//! Knows: which answer belongs to which request, and by which id a client calls itself. Does not know: what else either says, or where
+//! other servers are.
 
 use std::collections::HashMap;
 use std::io;
@@ -91,6 +92,7 @@ impl Lines {
 impl Serve for Lines {
     fn serve(&self, peer: &Arc<Peer>, requests: &[Incoming], _: &mut Outgoing) -> usize {
         for request in requests {
+            note_client(peer, request);
             self.send(peer, &request.command, request.trail.as_ref());
         }
         requests.len()
@@ -181,6 +183,15 @@ impl Passing {
         let (frame, body) = parts(command);
         let (peer, head) = (&self.peer, command.head);
         peer.push(|out| peer.tap.callback(peer, head, frame, &body, out));
+    }
+}
+
+/// Clients say who they are in their heartbeats, and what they ask on the same connection is theirs.
+fn note_client(peer: &Peer, request: &Incoming) {
+    let trail = request.trail.as_ref();
+    let heartbeat = trail.filter(|trail| trail.about() == RequestCode::HEART_BEAT);
+    if let Some(client_id) = heartbeat.and_then(|trail| trail.client_id()) {
+        peer.calls_itself(client_id);
     }
 }
 

@@ -68,7 +68,7 @@ impl Trial {
         self.fault();
         let consumer = set_up(builder).start().await.expect("start a consumer");
         self.healed();
-        self.clients += usize::from(self.shared.is_none());
+        self.limits.clients += usize::from(self.shared.is_none());
         let client_id = consumer.client_id().to_owned();
         *slot.lock() = Some(consumer);
         self.members.push(Member {
@@ -88,7 +88,7 @@ impl Trial {
         self.fault();
         let (process, client_id) = Process::start(&told, member, self.recorder.clone()).await;
         self.healed();
-        self.clients += 1;
+        self.limits.clients += 1;
         self.members.push(Member {
             client_id,
             consumer: Slot::default(),
@@ -102,7 +102,7 @@ impl Trial {
     /// A member that is no client of ours. Whoever has it says what it finishes.
     pub fn join_foreign(&mut self) -> (usize, Foreign) {
         let member = self.members.len();
-        self.clients += 1;
+        self.limits.clients += 1;
         self.members.push(Member {
             // What it says to brokers is not judged.
             client_id: format!("foreign-{member}"),
@@ -166,8 +166,9 @@ impl Trial {
     /// again.
     pub fn kill(&mut self, member: usize) {
         let member = &mut self.members[member];
-        member.alive.store(false, Ordering::SeqCst);
+        // First of all nothing that is done from now on is committed any more.
         member.cut.cancel();
+        member.alive.store(false, Ordering::SeqCst);
         *member.consumer.lock() = None;
     }
 }

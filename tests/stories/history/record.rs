@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use rocketmq_sdk::MessageQueue;
-use rocketmq_testkit::Journal;
+use rocketmq_testkit::{Entry, Journal};
 use tokio::time::Instant;
 
 /// Something that happened.
@@ -157,6 +157,8 @@ pub struct History {
     pub log: Vec<Logged>,
     /// Whether brokers' events are among them.
     pub sees_brokers: bool,
+    /// What those were made of, for somebody who looks for the cause of a finding.
+    pub seen: Vec<Entry>,
 }
 
 /// Notes what happens on our side. Clones are handles of one recorder.
@@ -234,8 +236,9 @@ impl Recorder {
         self.inner.state.lock().unfinished.len()
     }
 
-    pub fn events(&self) -> Vec<Happened> {
-        self.inner.state.lock().events.clone()
+    /// Everything that was noted.
+    pub fn take(&self) -> Vec<Happened> {
+        std::mem::take(&mut self.inner.state.lock().events)
     }
 }
 

@@ -58,6 +58,9 @@ pub const BATCH: usize = 3;
 /// How late an outcome may be.
 const GRACE: Duration = Duration::from_millis(100);
 
+/// How long a load pauses at least after a send that failed.
+const FAILED: Duration = Duration::from_millis(20);
+
 /// What is sent, and by whom.
 #[derive(Clone)]
 pub struct Sender {
@@ -79,21 +82,26 @@ pub struct Load {
 
 impl Load {
     /// Each way sends, pauses, and sends again.
-    pub fn start(sender: &Sender, pause: Duration) -> Self {
+    pub fn start(sender: &Sender, ways: &[Way], pause: Duration) -> Self {
         let stop = CancellationToken::new();
-        let tasks = WAYS.map(|way| {
+        let tasks = ways.iter().map(|&way| {
             let (sender, stop) = (sender.clone(), stop.clone());
             tokio::spawn(async move {
                 while !stop.is_cancelled() {
-                    sender.send(way).await;
-                    sleep(pause).await;
+                    let outcomes = sender.send(way).await;
+                    let failed = |outcome| matches!(outcome, Outcome::NotStored | Outcome::Unknown);
+                    // That may come at once, as long as a broker is down.
+                    let rest = if outcomes.into_iter().any(failed) {
+                        pause.max(FAILED)
+                    } else {
+                        pause
+                    };
+                    sleep(rest).await;
                 }
             })
         });
-        Self {
-            stop,
-            tasks: tasks.into(),
-        }
+        let tasks = tasks.collect();
+        Self { stop, tasks }
     }
 
     /// Returns when every send has its outcome.
@@ -114,7 +122,7 @@ impl Sender {
             tokio::spawn(async move { sender.send(way).await })
         });
         for sent in join_all(sends).await {
-            sent.expect("a sender");
+            let _ = sent.expect("a sender");
         }
     }
 
@@ -124,11 +132,11 @@ impl Sender {
             let ids = self.begin(way);
             let outcomes = poll(self.outcomes(way, &ids), polls).await;
             let outcomes = outcomes.unwrap_or_else(|| vec![Outcome::Oneway; ids.len()]);
-            self.end(ids, outcomes, false);
+            self.end(ids, &outcomes, false);
         }
     }
 
-    async fn send(&self, way: Way) {
+    async fn send(&self, way: Way) -> Vec<Outcome> {
         let ids = self.begin(way);
         let began = Instant::now();
         let outcomes = self.outcomes(way, &ids).await;
@@ -137,7 +145,8 @@ impl Sender {
         let late = self
             .timeout
             .is_some_and(|timeout| began.elapsed() > steps * timeout + GRACE);
-        self.end(ids, outcomes, late);
+        self.end(ids, &outcomes, late);
+        outcomes
     }
 
     fn begin(&self, way: Way) -> Vec<u64> {
@@ -156,8 +165,8 @@ impl Sender {
         ids
     }
 
-    fn end(&self, ids: Vec<u64>, outcomes: Vec<Outcome>, late: bool) {
-        for (id, outcome) in ids.into_iter().zip(outcomes) {
+    fn end(&self, ids: Vec<u64>, outcomes: &[Outcome], late: bool) {
+        for (id, &outcome) in ids.into_iter().zip(outcomes) {
             self.recorder.add(Event::Sent { id, outcome, late });
         }
     }

@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use rocketmq_sdk::{
-    Client, DefaultProducer, DefaultProducerBuilder, TransactionProducer, TransactionState,
-};
+use rocketmq_sdk::{Client, DefaultProducer};
 use rocketmq_testkit::{Cluster, Journal};
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use super::broker::{self, Cast};
@@ -17,9 +16,12 @@ use super::listening::Replier;
 use super::log;
 use super::members::Member;
 use super::panics::Watch;
+use super::reading::Reader;
 use super::record::{Event, Happened, History, Recorder};
-use super::sending::{BATCH, Load, PLAIN, Sender, WAYS};
+use super::sending::Load;
 use crate::target::{PATIENCE, Target};
+
+mod loads;
 
 /// How long a trial waits where time costs nothing.
 const PAUSED_PATIENCE: Duration = Duration::from_secs(3600);
@@ -49,19 +51,31 @@ pub struct Trial {
     pub(super) members: Vec<Member>,
     /// The client of those who come now, if it is not their own.
     pub(super) shared: Option<Client>,
-    pub(super) clients: usize,
-    buffered: usize,
+    /// What nodes saw, where there is a journal of it.
+    reader: Option<Reader>,
+    pub limits: Limits,
 }
 
 impl Trial {
     /// Begins on a target, with a topic of so many queues on each broker.
     pub async fn begin(target: Target, name: &str, queues: i32) -> Self {
+        let journal = target.cluster().map(|cluster| cluster.journal().clone());
+        Self::begin_seen(target, name, queues, journal).await
+    }
+
+    /// The same on a target whose nodes are seen by such a journal.
+    pub async fn begin_seen(
+        target: Target,
+        name: &str,
+        queues: i32,
+        journal: Option<Journal>,
+    ) -> Self {
         let topic = target.topic(name, queues).await;
         Self {
             topic,
             group: target.name(name),
             queues,
-            recorder: Recorder::new(target.cluster().map(|cluster| cluster.journal().clone())),
+            recorder: Recorder::new(journal.clone()),
             panics: Watch::start(),
             tasks_before: Handle::current().metrics().num_alive_tasks(),
             producers: Vec::new(),
@@ -70,8 +84,8 @@ impl Trial {
             numbers: Arc::default(),
             members: Vec::new(),
             shared: None,
-            clients: 0,
-            buffered: BUFFERED,
+            reader: journal.map(Reader::new),
+            limits: Limits::new(BUFFERED),
             target,
         }
     }
@@ -84,108 +98,14 @@ impl Trial {
     /// Members and producers that come from now on have this client, of which the story has another handle. A client can have one
     /// member of the group.
     pub fn share(&mut self, client: &Client) {
-        self.clients += 1;
+        self.limits.clients += 1;
         self.shared = Some(client.clone());
-    }
-
-    /// Sends in every way there is, with a pause after each send, until the end.
-    pub async fn load(&mut self, pause: Duration) {
-        self.load_with(|builder| builder, pause).await;
-    }
-
-    /// The same with a producer that is set up otherwise.
-    pub async fn load_with(
-        &mut self,
-        set_up: impl Fn(DefaultProducerBuilder) -> DefaultProducerBuilder,
-        pause: Duration,
-    ) {
-        let sender = self.sender(set_up).await;
-        self.loads.push(Load::start(&sender, pause));
-    }
-
-    /// A new producer sends so many messages at once, in every way there is.
-    pub async fn crowd(
-        &mut self,
-        set_up: impl Fn(DefaultProducerBuilder) -> DefaultProducerBuilder,
-        sends: usize,
-    ) {
-        self.sender(set_up).await.crowd(&WAYS, sends).await;
-    }
-
-    /// The same in the ways whose outcome is a broker's answer to one request.
-    pub async fn crowd_plainly(
-        &mut self,
-        set_up: impl Fn(DefaultProducerBuilder) -> DefaultProducerBuilder,
-        sends: usize,
-    ) {
-        self.sender(set_up).await.crowd(&PLAIN, sends).await;
-    }
-
-    /// A new producer sends in every way there is, and each send is dropped after so many polls. Then it sends once more, with no room
-    /// for anything that stayed.
-    pub async fn give_sends_up(&mut self, polls: usize) {
-        let sender = self.sender(|builder| builder.max_in_flight(BATCH)).await;
-        sender.give_up(polls).await;
-        sender.crowd(&WAYS, WAYS.len()).await;
-    }
-
-    async fn sender(
-        &mut self,
-        set_up: impl Fn(DefaultProducerBuilder) -> DefaultProducerBuilder,
-    ) -> Sender {
-        let group = self.target.name("producers");
-        let build = |group: &str| {
-            let builder = match &self.shared {
-                Some(client) => DefaultProducer::builder(group).client(client),
-                None => self.target.producer_of(group),
-            };
-            set_up(builder.send_timeout(SEND_TIMEOUT))
-        };
-        let (builder, batching) = (build(&group), build(&format!("{group}_batching")));
-        let producer = TransactionProducer::builder(group)
-            .producer(|_| builder)
-            .check(|_| async { TransactionState::Commit });
-        let producer = producer.start().await.expect("start a producer");
-        let batching = batching.auto_batch().start().await;
-        let batching = batching.expect("start a producer that makes batches");
-        self.clients += if self.shared.is_some() { 0 } else { 2 };
-        self.producers
-            .extend([producer.plain().clone(), batching.clone()]);
-        *self.replier.lock() = Some(producer.plain().clone());
-        Sender {
-            producer,
-            batching,
-            topic: self.topic.clone(),
-            recorder: self.recorder.clone(),
-            timeout: self.target.is_paused().then_some(SEND_TIMEOUT),
-            numbers: Arc::clone(&self.numbers),
-        }
-    }
-
-    /// Ends the producers, while loads may go on that have nobody to send by then.
-    pub async fn retire(&mut self) {
-        *self.replier.lock() = None;
-        for producer in std::mem::take(&mut self.producers) {
-            let leaving = self
-                .recorder
-                .call("shutdown of a producer", producer.shutdown());
-            leaving.await.expect("shut a producer down");
-        }
-    }
-
-    /// Ends the load, and waits until everything that was acknowledged is finished.
-    pub async fn settle(&mut self) {
-        for load in std::mem::take(&mut self.loads) {
-            load.stop().await;
-        }
-        self.wait("everything is finished", || self.recorder.unfinished() == 0)
-            .await;
     }
 
     /// Somebody becomes a member, and is gone at once.
     pub async fn pass_through(&mut self) {
-        self.clients += 1;
-        let client_id = format!("passing-{}", self.clients);
+        self.limits.clients += 1;
+        let client_id = format!("passing-{}", self.limits.clients);
         self.target
             .pass_through(&client_id, &self.group, &self.topic)
             .await;
@@ -213,6 +133,22 @@ impl Trial {
     /// How many messages were acknowledged so far, and how many were finished.
     pub fn counts(&self) -> (usize, usize) {
         (self.recorder.acked(), self.recorder.finished())
+    }
+
+    /// How many acknowledged messages no listener has finished yet.
+    pub fn unfinished(&self) -> usize {
+        self.recorder.unfinished()
+    }
+
+    /// Keeps what the journal has, again and again, before it forgets it. Until the task is aborted.
+    pub fn keep_reading(&self, every: Duration) -> JoinHandle<()> {
+        let reader = self.reader.clone();
+        tokio::spawn(async move {
+            while let Some(reader) = &reader {
+                reader.read();
+                sleep(every).await;
+            }
+        })
     }
 
     /// Notes that something goes wrong now.
@@ -265,26 +201,26 @@ impl Trial {
     }
 
     /// Ends the load, waits until everything that was acknowledged is finished, ends the clients, and checks what happened.
-    pub async fn end(mut self) -> Report {
-        for load in std::mem::take(&mut self.loads) {
-            load.stop().await;
-        }
+    pub async fn end(self) -> Report {
+        let sees_brokers = self.reader.is_some();
+        let (report, _) = self.judge().await;
+        report.assert_right();
+        assert_eq!(
+            report.commits > 0,
+            sees_brokers,
+            "what brokers saw is judged"
+        );
+        report
+    }
+
+    /// The same, and leaves it to the story what to make of what is broken.
+    pub async fn judge(mut self) -> (Report, History) {
+        self.stop_loads().await;
         // What is not finished by then the checker finds.
         self.waited(|| self.recorder.unfinished() == 0).await;
         self.leave_all().await;
         let history = self.history().await;
-        let limits = Limits {
-            buffered: self.buffered,
-            clients: self.clients,
-        };
-        let report = check(&history, &limits);
-        report.assert_right();
-        assert_eq!(
-            report.commits > 0,
-            history.sees_brokers,
-            "what brokers saw is judged"
-        );
-        report
+        (check(&history, &self.limits), history)
     }
 
     async fn leave_all(&mut self) {
@@ -312,18 +248,13 @@ impl Trial {
     }
 
     async fn history(&self) -> History {
-        let journal = self.target.cluster().map(|cluster| cluster.journal());
-        let entries = journal.map(Journal::entries);
-        let mut events = self.recorder.events();
+        // What is read from the log below is nothing that a client asked.
+        let entries = self.reader.as_ref().map(Reader::take);
+        let mut events = self.recorder.take();
         let mut log = log::read(&self.target, &self.topic, self.queues).await;
         let retry = format!("%RETRY%{}", self.group);
         log.extend(log::read(&self.target, &retry, 1).await);
         if let Some(entries) = &entries {
-            assert_eq!(
-                journal.map(Journal::forgotten),
-                Some(0),
-                "the journal is too small"
-            );
             let numbers = self.members.iter().enumerate();
             let cast = Cast {
                 group: &self.group,
@@ -340,6 +271,7 @@ impl Trial {
             events,
             log,
             sees_brokers: entries.is_some(),
+            seen: entries.unwrap_or_default(),
         }
     }
 }

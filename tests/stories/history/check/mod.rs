@@ -10,7 +10,12 @@ mod storms;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use super::record::{Happened, History};
+
+/// How long brokers of stories keep a commit that they may forget, and clients one that they have not made yet.
+const COMMITTED_WITHIN: Duration = Duration::from_secs(6);
 
 /// What depends on the story.
 #[derive(Debug, Clone)]
@@ -19,6 +24,28 @@ pub struct Limits {
     pub buffered: usize,
     /// How many clients there are, whose questions add up.
     pub clients: usize,
+    /// Listeners start on several threads, so that the order in which they note it says nothing.
+    pub is_threaded: bool,
+    /// Nobody can tell when in a fault queues change hands, so that everything that comes meanwhile may come again.
+    pub is_loose: bool,
+    /// Brokers may forget commits that are not this old; and where commits are not seen, it is when they are made.
+    pub committed_within: Duration,
+    /// Whether brokers forget them when they are killed.
+    pub forgets_commits: bool,
+}
+
+impl Limits {
+    /// For members that may hold so many bytes.
+    pub const fn new(buffered: usize) -> Self {
+        Self {
+            buffered,
+            clients: 0,
+            is_threaded: false,
+            is_loose: false,
+            committed_within: COMMITTED_WITHIN,
+            forgets_commits: false,
+        }
+    }
 }
 
 /// What the checker found. A history is right when `broken` is empty.
@@ -73,13 +100,15 @@ pub fn check(history: &History, limits: &Limits) -> Report {
     let mut report = Report::default();
     let mut judges: Vec<Box<dyn Judge>> = vec![
         Box::new(sends::Sends::new(&history.log)),
-        Box::new(order::Order::new(history.sees_brokers)),
         Box::new(offsets::Offsets::new(&history.log)),
-        Box::new(duplicates::Duplicates::new(history)),
+        Box::new(duplicates::Duplicates::new(history, limits)),
         Box::new(memory::Memory::new(limits)),
         Box::new(recovery::Recovery::default()),
         Box::new(storms::Storms::new(limits)),
     ];
+    if !limits.is_threaded {
+        judges.push(Box::new(order::Order::new(history.sees_brokers)));
+    }
     for happened in &history.events {
         for judge in &mut judges {
             judge.see(happened, &mut report);

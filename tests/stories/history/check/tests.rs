@@ -1,5 +1,7 @@
 //! Histories that are wrong, each in one way.
 
+mod real_time;
+
 use std::time::Duration;
 
 use rocketmq_sdk::MessageQueue;
@@ -8,8 +10,8 @@ use super::{Limits, Report};
 use crate::history::record::{Event, Happened, History, Logged, Outcome, Question, Told};
 
 const LIMITS: Limits = Limits {
-    buffered: 1000,
     clients: 1,
+    ..Limits::new(1000)
 };
 
 fn q() -> MessageQueue {
@@ -140,6 +142,7 @@ fn history(events: Vec<Event>) -> History {
         events: events.collect(),
         log: vec![logged(q(), 0, 0), logged(q(), 1, 1)],
         sees_brokers: true,
+        seen: Vec::new(),
     }
 }
 
