@@ -17,7 +17,7 @@ mod java;
 mod proxy;
 mod recorded;
 #[expect(dead_code, reason = "the stories' part of it")]
-#[path = "../stories/target.rs"]
+#[path = "../stories/target/mod.rs"]
 mod target;
 
 fn golden_folder() -> PathBuf {
