@@ -11,21 +11,19 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::debug;
 
 use crate::consumer::group::Group;
-use crate::consumer::offset::Offsets;
 use crate::consumer::process_queue::{Limits, NotHandedOut, ProcessQueue, Ticket};
 use crate::consumer::start_offset::Origin;
 use crate::consumer::stats::Counters;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::message::{MessageExt, MessageQueue};
 use crate::protocol::request::consumer_running_info::ProcessQueueInfo;
 
-/// How long listeners may go on with messages of a queue that another member gets.
-const REVOKED: Duration = Duration::from_secs(5);
+mod giving_up;
 
 /// A queue that neither pulls nor waits for anything on our side for this long is broken.
 const STALLED: Duration = Duration::from_secs(120);
@@ -414,89 +412,6 @@ impl Assigned {
         }
     }
 
-    /// Whether an offset waits to be committed.
-    pub(crate) fn has_progress(&self) -> bool {
-        self.state.lock().uncommitted().is_some()
-    }
-
-    /// Commits the safe offset, if it has moved. After the queue was lost only where that does not put the group back behind what
-    /// its new owner has committed; after it was taken over again not at all.
-    pub(crate) async fn commit(&self, store: &Offsets, deadline: Instant) -> Result<()> {
-        let Ok(_one) = timeout_at(deadline, self.committing.lock()).await else {
-            let MessageQueue {
-                topic,
-                broker_name,
-                queue_id,
-            } = &self.queue;
-            let error = Error::new(ErrorKind::Timeout, "commit an offset").topic_of(topic);
-            return Err(error
-                .target(format!("queue {queue_id} of {broker_name}"))
-                .detail("an earlier commit is not answered yet"));
-        };
-        let (offset, end) = {
-            let state = self.state.lock();
-            (state.uncommitted(), state.end)
-        };
-        let Some(offset) = offset.filter(|_| end != Some(End::Rebuilt)) else {
-            return Ok(());
-        };
-        if end == Some(End::Revoked) {
-            let stored = store.load(&self.queue, deadline).await?;
-            if stored.is_some_and(|stored| stored > offset) {
-                debug!(queue = %self.queue, ?stored, offset, "the new owner is ahead");
-                return Ok(());
-            }
-        }
-        store.commit(&self.queue, offset, deadline).await?;
-        self.state.lock().committed = Some(offset);
-        Ok(())
-    }
-
-    /// Commits at once, waits for the listeners within a bound, and commits what they have finished.
-    async fn give_up(&self, group: &Group) {
-        let Some(end) = self.state.lock().end else {
-            return;
-        };
-        let (listeners, commits) = match end {
-            End::Rebuilt => {
-                // The next assignment commits where it begins, and nothing may arrive after that.
-                let _none = self.committing.lock().await;
-                return;
-            }
-            End::Revoked => (Instant::now() + REVOKED, None),
-            End::Shutdown { listeners, commits } => (listeners, Some(commits)),
-        };
-        let deadline = || commits.unwrap_or_else(|| group.client().request_deadline());
-        self.commit_last(group, deadline()).await;
-        if timeout_at(listeners, self.idle()).await.is_err() {
-            let running = self.state.lock().running();
-            warn!(queue = %self.queue, running, "messages of a queue that is given up are still out; they come again");
-        }
-        self.commit_last(group, deadline()).await;
-        let announced = self.state.lock().announced;
-        if announced {
-            // Half of what is left at a shutdown: leaving the group takes its time, too.
-            let now = Instant::now();
-            let left = deadline().saturating_duration_since(now);
-            let until = now + if commits.is_some() { left / 2 } else { left };
-            group.settings().hooks.on_revoked(&self.queue, until).await;
-        }
-        info!(queue = %self.queue, epoch = self.epoch.0, ?end, "queue given up");
-    }
-
-    async fn commit_last(&self, group: &Group, deadline: Instant) {
-        if let Err(error) = self.commit(group.store(), deadline).await {
-            warn!(queue = %self.queue, %error, "the last offset is not committed");
-        }
-    }
-
-    /// Waits until no message of this queue is out.
-    async fn idle(&self) {
-        while self.state.lock().running() > 0 {
-            self.changed.notified().await;
-        }
-    }
-
     /// How the queue gets on, for tools.
     pub(crate) fn info(&self, now: Instant, now_millis: i64) -> ProcessQueueInfo {
         let state = self.state.lock();
@@ -519,15 +434,6 @@ impl Assigned {
             ..ProcessQueueInfo::default()
         }
     }
-
-    /// What is left now.
-    pub(crate) fn left(&self) -> Left {
-        let state = self.state.lock();
-        Left {
-            unfinished: state.ring.as_ref().map_or(0, ProcessQueue::unfinished),
-            is_committed: state.uncommitted().is_none(),
-        }
-    }
 }
 
 impl State {
@@ -544,87 +450,10 @@ impl State {
     fn safe_offset(&self) -> Option<i64> {
         self.ring.as_ref().map(ProcessQueue::safe_offset)
     }
-
-    fn uncommitted(&self) -> Option<i64> {
-        self.safe_offset()
-            .filter(|safe| Some(*safe) != self.committed)
-    }
 }
 
 impl fmt::Debug for Assigned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Assigned({}, epoch {})", self.queue, self.epoch.0)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::error::Error as StdError;
-
-    use async_trait::async_trait;
-
-    use super::*;
-    use crate::consumer::offset::OffsetStore;
-
-    /// A store that hears of commits and never answers them.
-    #[derive(Debug, Default)]
-    struct Mute(Mutex<Vec<i64>>);
-
-    #[async_trait]
-    impl OffsetStore for Mute {
-        async fn load(
-            &self,
-            _: &MessageQueue,
-        ) -> Result<Option<i64>, Box<dyn StdError + Send + Sync>> {
-            Ok(None)
-        }
-
-        async fn commit(
-            &self,
-            _: &MessageQueue,
-            offset: i64,
-        ) -> Result<(), Box<dyn StdError + Send + Sync>> {
-            self.0.lock().push(offset);
-            std::future::pending().await
-        }
-    }
-
-    fn assigned() -> Assigned {
-        let limits = Limits {
-            count: 10,
-            span: 10,
-            bytes: 10,
-        };
-        let queue = MessageQueue::new("t", "b", 0);
-        let assigned = Assigned::new(queue, Epoch(1), Origin::Known, limits);
-        assigned.begin(0, Some(0));
-        assigned.with_ring(|ring| ring.advance(5)).unwrap();
-        assigned
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_commit_that_waits_in_vain_for_another_one_has_failed() {
-        let mute = Arc::new(Mute::default());
-        let (assigned, store) = (assigned(), Offsets::new(Arc::clone(&mute)));
-        let deadline = Instant::now() + Duration::from_secs(3);
-        let never = assigned.commit(&store, deadline + Duration::from_secs(1));
-        let second = assigned.commit(&store, deadline);
-        let error = tokio::select! {
-            biased;
-            _ = never => unreachable!("the store never answers, and there is time left"),
-            outcome = second => outcome.unwrap_err(),
-        };
-        assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
-        assert_eq!(*mute.0.lock(), [5]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_was_taken_over_again_commits_nothing() {
-        let mute = Arc::new(Mute::default());
-        let (assigned, store) = (assigned(), Offsets::new(Arc::clone(&mute)));
-        assigned.end(End::Rebuilt);
-        let deadline = Instant::now() + Duration::from_secs(3);
-        assigned.commit(&store, deadline).await.unwrap();
-        assert!(mute.0.lock().is_empty());
     }
 }
