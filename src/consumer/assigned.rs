@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use crate::consumer::committed::Committed;
 use crate::consumer::group::Group;
 use crate::consumer::process_queue::{Limits, NotHandedOut, ProcessQueue, Ticket};
 use crate::consumer::start_offset::Origin;
@@ -105,7 +106,7 @@ struct State {
     consumed: Option<Instant>,
     /// The application was told of the assignment, and has to be told of its end.
     announced: bool,
-    committed: Option<i64>,
+    committed: Committed,
     end: Option<End>,
 }
 
@@ -126,7 +127,7 @@ impl Assigned {
                 pulled: None,
                 consumed: None,
                 announced: false,
-                committed: None,
+                committed: Committed::default(),
                 end: None,
             }),
             committing: tokio::sync::Mutex::default(),
@@ -218,7 +219,7 @@ impl Assigned {
     }
 
     /// Begins at an offset; with what is committed.
-    pub(super) fn begin(&self, offset: i64, committed: Option<i64>) {
+    pub(super) fn begin(&self, offset: i64, committed: Committed) {
         let mut state = self.state.lock();
         state.committed = committed;
         if state.end.is_none() {

@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use futures::future::join_all;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::warn;
 
 use crate::consumer::assigned::Assigned;
@@ -22,7 +22,8 @@ impl Group {
         loop {
             ticks.tick().await;
             let mut queues = self.owned();
-            queues.retain(|queue| queue.has_progress());
+            let now = Instant::now();
+            queues.retain(|queue| queue.has_progress(now));
             let failed = self.commit_all(&queues).await;
             if let Some(error) = failed.first() {
                 let (failed, of) = (failed.len(), queues.len());

@@ -9,6 +9,7 @@ use tracing::{debug, error, info, warn};
 use crate::client::Reservation;
 use crate::consumer::assigned::Assigned;
 use crate::consumer::backoff::Backoff;
+use crate::consumer::committed::Committed;
 use crate::consumer::group::{Again, Group};
 use crate::consumer::pull::{self, Found, MASTER, Messages, PullAnswer, PullFrom, broker};
 use crate::consumer::start_offset::{Origin, Start, decide};
@@ -91,7 +92,7 @@ impl Assigned {
     }
 
     /// Where to begin, asked for until it is known and committed; and what is committed.
-    async fn find_start(&self, group: &Group) -> (i64, Option<i64>) {
+    async fn find_start(&self, group: &Group) -> (i64, Committed) {
         let mut backoff = Backoff::new(FIRST_PAUSE, LAST_PAUSE);
         let mut chosen = None;
         if let Origin::Corrected(_) | Origin::Reset(_) = self.origin {
@@ -111,18 +112,16 @@ impl Assigned {
     }
 
     /// One attempt. What was chosen stays chosen, so that nothing is skipped that came after the choice.
-    async fn try_start(
-        &self,
-        group: &Group,
-        chosen: &mut Option<i64>,
-    ) -> Result<(i64, Option<i64>)> {
+    async fn try_start(&self, group: &Group, chosen: &mut Option<i64>) -> Result<(i64, Committed)> {
         let (client, queue) = (group.client(), self.queue());
         let deadline = client.request_deadline();
         let stored = group.store().load(queue, deadline).await?;
         let is_retry_topic = group.is_retry(&queue.topic);
         let start = decide(group.settings().from, self.origin, is_retry_topic, stored);
         let offset = match (start, *chosen) {
-            (Start::GoOn(offset), _) => return Ok((offset, Some(offset))),
+            (Start::GoOn(offset), _) => {
+                return Ok((offset, Committed::found(offset, Instant::now())));
+            }
             (_, Some(offset)) => offset,
             (Start::Begin(offset), None) => offset,
             (Start::End, None) => {
@@ -154,9 +153,9 @@ impl Assigned {
         }
         *chosen = Some(offset);
         match group.store().commit(queue, offset, deadline).await {
-            Ok(()) => Ok((offset, Some(offset))),
+            Ok(()) => Ok((offset, Committed::chosen(offset, Instant::now()))),
             // What a file cannot keep is no reason for a member to get nothing. Whoever commits tries again, and says so.
-            Err(_) if group.is_broadcasting() => Ok((offset, None)),
+            Err(_) if group.is_broadcasting() => Ok((offset, Committed::default())),
             Err(error) => Err(error),
         }
     }
@@ -339,7 +338,7 @@ mod tests {
         };
         let queue = MessageQueue::new("t", "broker-a", 0);
         let queue = Assigned::new(queue, Epoch(1), Origin::Known, limits);
-        queue.begin(0, Some(0));
+        queue.begin(0, Committed::found(0, Instant::now()));
         let allowance = Budget::new(1 << 20).allowance();
         let reservation = allowance.reserve(1).now_or_never().unwrap();
         queue

@@ -10,6 +10,7 @@ mod assigned;
 mod backoff;
 mod body;
 mod commits;
+mod committed;
 mod feed;
 mod flow;
 mod group;

@@ -62,7 +62,8 @@ pub trait OffsetStore: fmt::Debug + Send + Sync + 'static {
         queue: &MessageQueue,
     ) -> Result<Option<i64>, Box<dyn StdError + Send + Sync>>;
 
-    /// Commits an offset. It may be lower than the one before: offsets can be reset.
+    /// Commits an offset. It may be lower than the one before: offsets can be reset. The same one comes again from time to time, since
+    /// what a store has kept may be lost.
     ///
     /// # Errors
     /// It is not certain that the offset is kept. It is committed again.

@@ -1,6 +1,7 @@
 //! Consumers among peers that the test plays.
 
 mod lite_pull;
+mod offsets;
 mod settings;
 mod strange_brokers;
 mod world;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info, warn};
 
-use super::{Assigned, End, Left, State};
+use super::{Assigned, End, Left};
 use crate::consumer::group::Group;
 use crate::consumer::offset::Offsets;
 use crate::consumer::process_queue::ProcessQueue;
@@ -17,15 +17,30 @@ use crate::message::MessageQueue;
 /// How long listeners may go on with messages of a queue that another member gets.
 const REVOKED: Duration = Duration::from_secs(5);
 
+/// Which offsets are worth a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Worth {
+    /// Those that have moved, and those that were committed long ago.
+    Due,
+    /// All: there may be no later occasion.
+    All,
+}
+
 impl Assigned {
     /// Whether an offset waits to be committed.
-    pub(crate) fn has_progress(&self) -> bool {
-        self.state.lock().uncommitted().is_some()
+    pub(crate) fn has_progress(&self, now: Instant) -> bool {
+        let state = self.state.lock();
+        let safe = state.safe_offset();
+        safe.is_some_and(|safe| state.committed.is_due(safe, now))
     }
 
-    /// Commits the safe offset, if it has moved. After the queue was lost only where that does not put the group back behind what
-    /// its new owner has committed; after it was taken over again not at all.
+    /// Commits the safe offset, if it has moved or may be forgotten. After the queue was lost only where that does not put the group
+    /// back behind what its new owner has committed; after it was taken over again not at all.
     pub(crate) async fn commit(&self, store: &Offsets, deadline: Instant) -> Result<()> {
+        self.commit_worth(Worth::Due, store, deadline).await
+    }
+
+    async fn commit_worth(&self, worth: Worth, store: &Offsets, deadline: Instant) -> Result<()> {
         let Ok(_one) = timeout_at(deadline, self.committing.lock()).await else {
             let MessageQueue {
                 topic,
@@ -37,22 +52,36 @@ impl Assigned {
                 .target(format!("queue {queue_id} of {broker_name}"))
                 .detail("an earlier commit is not answered yet"));
         };
-        let (offset, end) = {
+        let now = Instant::now();
+        let (offset, asks, committed) = {
             let state = self.state.lock();
-            (state.uncommitted(), state.end)
+            let offset = state.safe_offset().filter(|offset| {
+                let is_due = worth == Worth::All || state.committed.is_due(*offset, now);
+                is_due && state.end != Some(End::Rebuilt)
+            });
+            let asks = match state.end {
+                None => false,
+                Some(End::Shutdown { .. }) => false,
+                Some(End::Revoked | End::Rebuilt) => true,
+            };
+            (offset, asks, state.committed)
         };
-        let Some(offset) = offset.filter(|_| end != Some(End::Rebuilt)) else {
+        let Some(offset) = offset else {
             return Ok(());
         };
-        if end == Some(End::Revoked) {
-            let stored = store.load(&self.queue, deadline).await?;
-            if stored.is_some_and(|stored| stored > offset) {
-                debug!(queue = %self.queue, ?stored, offset, "the new owner is ahead");
-                return Ok(());
-            }
+        let stored = match asks {
+            // A store that cannot be asked hears of nothing: what comes again then is less than a new owner may have done.
+            true => store.load(&self.queue, deadline).await?,
+            false => None,
+        };
+        // A store may say what it could not keep: only what it has confirmed is there.
+        let is_there = |stored| stored > offset || stored == offset && committed.is(offset);
+        if stored.is_some_and(is_there) {
+            debug!(queue = %self.queue, ?stored, offset, "the group is there already");
+        } else {
+            store.commit(&self.queue, offset, deadline).await?;
         }
-        store.commit(&self.queue, offset, deadline).await?;
-        self.state.lock().committed = Some(offset);
+        self.state.lock().committed.confirm(offset, now);
         Ok(())
     }
 
@@ -70,13 +99,15 @@ impl Assigned {
             End::Revoked => (Instant::now() + REVOKED, None),
             End::Shutdown { listeners, commits } => (listeners, Some(commits)),
         };
-        let deadline = || commits.unwrap_or_else(|| group.client().request_deadline());
-        self.commit_last(group, deadline()).await;
+        let at_once = group.client().request_deadline();
+        let at_once = commits.map_or(at_once, |commits| commits.min(at_once));
+        self.commit_last(Worth::All, group, at_once).await;
         if timeout_at(listeners, self.idle()).await.is_err() {
             let running = self.state.lock().running();
             warn!(queue = %self.queue, running, "messages of a queue that is given up are still out; they come again");
         }
-        self.commit_last(group, deadline()).await;
+        let deadline = || commits.unwrap_or_else(|| group.client().request_deadline());
+        self.commit_last(Worth::Due, group, deadline()).await;
         let announced = self.state.lock().announced;
         if announced {
             // Half of what is left at a shutdown: leaving the group takes its time, too.
@@ -88,8 +119,8 @@ impl Assigned {
         info!(queue = %self.queue, epoch = self.epoch.0, ?end, "queue given up");
     }
 
-    async fn commit_last(&self, group: &Group, deadline: Instant) {
-        if let Err(error) = self.commit(group.store(), deadline).await {
+    async fn commit_last(&self, worth: Worth, group: &Group, deadline: Instant) {
+        if let Err(error) = self.commit_worth(worth, group.store(), deadline).await {
             warn!(queue = %self.queue, %error, "the last offset is not committed");
         }
     }
@@ -104,17 +135,11 @@ impl Assigned {
     /// What is left now.
     pub(crate) fn left(&self) -> Left {
         let state = self.state.lock();
+        let last = state.safe_offset();
         Left {
             unfinished: state.ring.as_ref().map_or(0, ProcessQueue::unfinished),
-            is_committed: state.uncommitted().is_none(),
+            is_committed: last.is_none_or(|last| state.committed.is(last)),
         }
-    }
-}
-
-impl State {
-    fn uncommitted(&self) -> Option<i64> {
-        self.safe_offset()
-            .filter(|safe| Some(*safe) != self.committed)
     }
 }
 
@@ -128,6 +153,7 @@ mod tests {
 
     use super::super::Epoch;
     use super::*;
+    use crate::consumer::committed::Committed;
     use crate::consumer::offset::OffsetStore;
     use crate::consumer::process_queue::Limits;
     use crate::consumer::start_offset::Origin;
@@ -163,7 +189,7 @@ mod tests {
         };
         let queue = MessageQueue::new("t", "b", 0);
         let assigned = Assigned::new(queue, Epoch(1), Origin::Known, limits);
-        assigned.begin(0, Some(0));
+        assigned.begin(0, Committed::found(0, Instant::now()));
         assigned.with_ring(|ring| ring.advance(5)).unwrap();
         assigned
     }

@@ -48,7 +48,7 @@ struct Inner {
 #[derive(Debug)]
 struct Table {
     offsets: BTreeMap<MessageQueue, i64>,
-    /// Grows with every commit.
+    /// Grows with every offset that changes.
     version: u64,
     /// The version that the file has.
     written: u64,
@@ -154,8 +154,9 @@ impl Inner {
     fn set(&self, queue: &MessageQueue, offset: i64) -> u64 {
         let queue = self.wrapped(queue);
         let mut table = self.table.lock();
-        table.offsets.insert(queue, offset);
-        table.version += 1;
+        if table.offsets.insert(queue, offset) != Some(offset) {
+            table.version += 1;
+        }
         table.version
     }
 

@@ -133,6 +133,11 @@ impl World {
         self.state.lock().offsets.insert(queue, offset);
     }
 
+    /// Forgets the group's offset, as a broker may that did not write it.
+    pub(super) fn forget(&self, queue: i32) {
+        self.state.lock().offsets.remove(&queue);
+    }
+
     /// Every commit that arrived: queue and offset.
     pub(super) fn commits(&self) -> Vec<(i32, i64)> {
         self.state.lock().commits.clone()

@@ -1,0 +1,89 @@
+//! What of a group's offsets is left when members end, queues go, and brokers forget.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::world::{Reply, World};
+use crate::consumer::LitePullConsumer;
+use crate::protocol::code::ResponseCode;
+use crate::protocol::request::Request;
+use crate::protocol::request::consumer_offset::UpdateConsumerOffset;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A member that begins behind the last message.
+async fn lite_pull(world: &Arc<World>) -> LitePullConsumer {
+    let builder = LitePullConsumer::builder("g").config(world.config());
+    let builder = builder.environment(world.environment());
+    builder.subscribe("t", "*").start().await.unwrap()
+}
+
+/// How many messages the next member gets that were stored meanwhile.
+async fn next_gets(world: &Arc<World>, stored: usize) -> usize {
+    world.store(0, stored);
+    let next = lite_pull(world).await;
+    let got = next.poll(SECOND).await.unwrap().len();
+    next.shutdown().await.unwrap();
+    got
+}
+
+/// Says yes to the first commit, and keeps nothing.
+fn swallow_one(world: &World) {
+    let is_first = AtomicBool::new(true);
+    world.script(move |command| match command.request_code() {
+        UpdateConsumerOffset::CODE if is_first.swap(false, Ordering::Relaxed) => {
+            Reply::Code(ResponseCode::SUCCESS)
+        }
+        _ => Reply::Usual,
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn l35_a_start_offset_that_the_broker_forgets_skips_nothing() {
+    for seconds in [0, 31] {
+        let world = World::with_queues(1);
+        world.store(0, 10);
+        swallow_one(&world);
+        let consumer = lite_pull(&world).await;
+        assert_eq!((world.commits(), world.committed(0)), (vec![(0, 10)], None));
+        sleep(SECOND * seconds).await;
+        if seconds > 0 {
+            // Nobody hears of its end.
+            world.script(|_| Reply::Silence);
+        }
+        let id = consumer.client_id().to_owned();
+        let _ = consumer.shutdown().await;
+        world.script(|_| Reply::Usual);
+        world.set_member(&id, false);
+        assert_eq!(next_gets(&world, 5).await, 5, "after {seconds} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn l35_an_offset_that_the_broker_forgets_later_is_committed_again() {
+    let world = World::with_queues(1);
+    world.set_committed(0, 0);
+    world.store(0, 10);
+    let consumer = lite_pull(&world).await;
+    assert_eq!(consumer.poll(SECOND).await.unwrap().len(), 10);
+    consumer.commit().await.unwrap();
+    sleep(SECOND * 60).await;
+    let commits = world.commits().len();
+    assert!(
+        commits <= 5,
+        "{commits} commits of a queue that stands still"
+    );
+    world.forget(0);
+    sleep(SECOND * 36).await;
+    assert_eq!(world.committed(0), Some(10));
+    // A queue that goes to another member is asked for, too.
+    world.forget(0);
+    world.set_member("!", true);
+    sleep(SECOND).await;
+    assert!(consumer.assigned_queues().is_empty());
+    assert_eq!(world.committed(0), Some(10));
+    consumer.shutdown().await.unwrap();
+}
