@@ -166,15 +166,21 @@ impl Group {
     ) {
         // On every way out, a client that is shut down among them.
         let closed = self.closed.clone().drop_guard();
-        let leave = tokio::select! {
-            never = self.share_queues() => match never {},
-            never = self.commit_offsets() => match never {},
-            never = self.watch_queues() => match never {},
-            never = self.compare_members() => match never {},
-            leave = wait_for_leave(&mut leave) => leave,
+        let ending = async {
+            let leave = tokio::select! {
+                never = self.share_queues() => match never {},
+                never = self.watch_queues() => match never {},
+                never = self.compare_members() => match never {},
+                leave = wait_for_leave(&mut leave) => leave,
+            };
+            self.leaving.cancel();
+            (self.give_up_all(leave).await, leave)
         };
-        self.leaving.cancel();
-        let left = self.give_up_all(leave).await;
+        let (left, leave) = tokio::select! {
+            ended = ending => ended,
+            // A round that is under way ends: a broker may handle a commit that is dropped after the last one.
+            never = self.commit_offsets() => match never {},
+        };
         registration.unregister(leave.brokers).await;
         drop(closed);
         info!(group = self.name(), ?left, "consumer ended");

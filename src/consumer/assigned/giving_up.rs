@@ -34,7 +34,7 @@ impl Assigned {
         safe.is_some_and(|safe| state.committed.is_due(safe, now))
     }
 
-    /// Commits the safe offset, if it has moved or may be forgotten. After the queue was lost only where that does not put the group
+    /// Commits the safe offset, if it has moved or may be forgotten. When the queue is given up only where that does not put the group
     /// back behind what its new owner has committed; after it was taken over again not at all.
     pub(crate) async fn commit(&self, store: &Offsets, deadline: Instant) -> Result<()> {
         self.commit_worth(Worth::Due, store, deadline).await
@@ -61,7 +61,7 @@ impl Assigned {
             });
             let asks = match state.end {
                 None => false,
-                Some(End::Shutdown { .. }) => false,
+                Some(End::Shutdown { .. }) => worth == Worth::Due,
                 Some(End::Revoked | End::Rebuilt) => true,
             };
             (offset, asks, state.committed)

@@ -7,10 +7,11 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::world::{Reply, World};
-use crate::consumer::LitePullConsumer;
+use crate::consumer::{ConsumeStatus, LitePullConsumer, PushConsumer, PushConsumerBuilder};
+use crate::message::MessageExt;
 use crate::protocol::code::ResponseCode;
 use crate::protocol::request::Request;
-use crate::protocol::request::consumer_offset::UpdateConsumerOffset;
+use crate::protocol::request::consumer_offset::{QueryConsumerOffset, UpdateConsumerOffset};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -19,6 +20,13 @@ async fn lite_pull(world: &Arc<World>) -> LitePullConsumer {
     let builder = LitePullConsumer::builder("g").config(world.config());
     let builder = builder.environment(world.environment());
     builder.subscribe("t", "*").start().await.unwrap()
+}
+
+fn push(world: &Arc<World>) -> PushConsumerBuilder {
+    PushConsumer::builder("g")
+        .config(world.config())
+        .environment(world.environment())
+        .subscribe("t", "*")
 }
 
 /// How many messages the next member gets that were stored meanwhile.
@@ -86,4 +94,71 @@ async fn l35_an_offset_that_the_broker_forgets_later_is_committed_again() {
     assert!(consumer.assigned_queues().is_empty());
     assert_eq!(world.committed(0), Some(10));
     consumer.shutdown().await.unwrap();
+}
+
+/// A member whose listeners take four seconds for five messages ends; what the group has then, and whether all was committed.
+async fn drain(is_overtaken: bool, is_asked_in_vain: bool) -> (Option<i64>, bool) {
+    let world = World::with_queues(1);
+    world.set_committed(0, 0);
+    world.store(0, 5);
+    let consumer = push(&world).listener(|_| async {
+        sleep(SECOND * 4).await;
+        ConsumeStatus::CONSUME_SUCCESS
+    });
+    let consumer = consumer.start().await.unwrap();
+    sleep(SECOND).await;
+    let (report, ()) = tokio::join!(consumer.shutdown(), async {
+        sleep(SECOND).await;
+        if is_overtaken {
+            world.set_committed(0, 50);
+        }
+        if is_asked_in_vain {
+            world.script(|command| match command.request_code() {
+                QueryConsumerOffset::CODE => Reply::Code(ResponseCode::SYSTEM_ERROR),
+                _ => Reply::Usual,
+            });
+        }
+    });
+    let report = report.unwrap();
+    assert_eq!(report.unfinished(), 0);
+    (world.committed(0), report.uncommitted().is_empty())
+}
+
+#[tokio::test(start_paused = true)]
+async fn l03_who_ends_does_not_put_the_group_back_that_another_member_took_on() {
+    assert_eq!(drain(false, false).await, (Some(5), true));
+    assert_eq!(drain(true, false).await, (Some(50), true));
+    assert_eq!(drain(true, true).await, (Some(50), false));
+    // They come again.
+    assert_eq!(drain(false, true).await, (Some(0), false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn l03_a_commit_that_is_under_way_at_the_end_does_not_come_after_the_last_one() {
+    let world = World::with_queues(1);
+    world.set_committed(0, 0);
+    world.store(0, 10);
+    world.script(|command| match command.request_code() {
+        UpdateConsumerOffset::CODE => {
+            let header: UpdateConsumerOffset<'_> = command.header().unwrap();
+            match header.commit_offset {
+                5 => Reply::UsualAfter(SECOND),
+                _ => Reply::Usual,
+            }
+        }
+        _ => Reply::Usual,
+    });
+    let listener = |messages: Vec<MessageExt>| async move {
+        if messages[0].queue_offset() >= 5 {
+            sleep(Duration::from_millis(5400)).await;
+        }
+        ConsumeStatus::CONSUME_SUCCESS
+    };
+    let consumer = push(&world).listener(listener).start().await.unwrap();
+    sleep(Duration::from_millis(5700)).await;
+    assert_eq!(world.commits().last(), Some(&(0, 5)), "it is under way");
+    assert_eq!(world.committed(0), Some(0));
+    consumer.shutdown().await.unwrap();
+    sleep(SECOND * 2).await;
+    assert_eq!(world.committed(0), Some(10));
 }
