@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use crate::client::Client;
 use crate::consumer::offset::OffsetStore;
 use crate::consumer::pull::{MASTER, broker};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::message::MessageQueue;
 use crate::protocol::request::consumer_offset::{QueryConsumerOffset, UpdateConsumerOffset};
 
@@ -31,7 +31,7 @@ impl OffsetStore for BrokerOffsets {
         &self,
         queue: &MessageQueue,
     ) -> Result<Option<i64>, Box<dyn StdError + Send + Sync>> {
-        let (addr, _) = broker(&self.client, queue, MASTER).await?;
+        let (addr, id) = broker(&self.client, queue, MASTER).await?;
         let header = QueryConsumerOffset {
             consumer_group: (&*self.group).into(),
             topic: (&*queue.topic).into(),
@@ -42,7 +42,14 @@ impl OffsetStore for BrokerOffsets {
         };
         let deadline = self.client.request_deadline();
         let rpc = self.client.rpc();
-        Ok(rpc.query_offset(&addr, &header, deadline).await?)
+        let stored = rpc.query_offset(&addr, &header, deadline).await?;
+        if id != MASTER && stored.is_none_or(|offset| offset < 0) {
+            let error = Error::new(ErrorKind::NoRoute, "ask for a group's offset");
+            let error = error.topic_of(&queue.topic).at(&addr);
+            let detail = "a slave knows none, and the route has no master to ask";
+            return Err(error.detail(detail).into());
+        }
+        Ok(stored)
     }
 
     async fn commit(

@@ -162,3 +162,24 @@ async fn l03_a_commit_that_is_under_way_at_the_end_does_not_come_after_the_last_
     sleep(SECOND * 2).await;
     assert_eq!(world.committed(0), Some(10));
 }
+
+#[tokio::test(start_paused = true)]
+async fn l03_a_slave_that_knows_no_offset_is_not_believed() {
+    let world = World::with_queues(1);
+    world.store(0, 10);
+    world.set_committed(0, 4);
+    world.give_slave();
+    world.set_master(false);
+    world.script(|command| match command.request_code() {
+        QueryConsumerOffset::CODE => Reply::Code(ResponseCode::QUERY_NOT_FOUND),
+        _ => Reply::Usual,
+    });
+    let consumer = lite_pull(&world).await;
+    sleep(SECOND * 10).await;
+    assert_eq!((world.commits(), world.pulls()), (vec![], vec![]));
+    world.set_master(true);
+    world.script(|_| Reply::Usual);
+    sleep(SECOND * 10).await;
+    assert_eq!(consumer.poll(SECOND).await.unwrap().len(), 6);
+    consumer.shutdown().await.unwrap();
+}

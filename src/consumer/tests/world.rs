@@ -81,6 +81,8 @@ struct State {
     pulled_from: Vec<String>,
     /// The broker has a slave, and wants to be asked there.
     has_slave: bool,
+    /// The name server does not know the broker's master.
+    lacks_master: bool,
     open: Vec<mpsc::UnboundedSender<BytesMut>>,
 }
 
@@ -156,6 +158,11 @@ impl World {
     /// Gives the broker a slave, to which it sends those who pull.
     pub(super) fn give_slave(&self) {
         self.state.lock().has_slave = true;
+    }
+
+    /// Has the name server know the broker's slave only, or its master too.
+    pub(super) fn set_master(&self, is_known: bool) {
+        self.state.lock().lacks_master = !is_known;
     }
 
     /// How many requests of a kind arrived.
@@ -293,11 +300,15 @@ impl World {
         if topic != "t" {
             return answer.code(ResponseCode::TOPIC_NOT_EXIST);
         }
-        let (count, has_slave) = {
+        let (count, has_slave, lacks_master) = {
             let state = self.state.lock();
-            (state.queues.len() as i32, state.has_slave)
+            let count = state.queues.len() as i32;
+            (count, state.has_slave, state.lacks_master)
         };
-        let mut broker_addrs = BTreeMap::from([(0, BROKER.to_owned())]);
+        let mut broker_addrs = BTreeMap::new();
+        if !lacks_master {
+            broker_addrs.insert(0, BROKER.to_owned());
+        }
         if has_slave {
             broker_addrs.insert(1, SLAVE.to_owned());
         }
