@@ -27,7 +27,7 @@ const LEAST_BYTES: usize = 16 * 1024;
 /// An answer without messages that comes sooner is no long poll.
 const PROMPT: Duration = Duration::from_millis(500);
 
-/// How long to wait before a queue begins again at another offset, so that a broker that says so at every pull is not asked without end.
+/// How long to wait before a queue is pulled again at another offset, so that a broker that says so at every pull is not asked without end.
 const BEFORE_RESTART: Duration = Duration::from_millis(500);
 
 /// What one pull tells about the next.
@@ -66,6 +66,10 @@ impl Assigned {
         self.begin(offset, committed);
         group.progressed();
         info!(queue = %self.queue(), epoch = self.epoch().0, offset, "queue taken");
+        if let Origin::Reset(_) = self.origin {
+            // Not before it begins: what was asked for is kept first.
+            sleep(BEFORE_RESTART).await;
+        }
         let mut pace = Pace {
             broker_id: MASTER,
             expected: LEAST_BYTES,
@@ -76,7 +80,7 @@ impl Assigned {
                 Next::Pull => self.pause_between_pulls(group).await,
                 Next::Pause => sleep(pace.backoff.fail()).await,
                 Next::Restart(again) => {
-                    group.rebuild(self.queue(), again);
+                    group.rebuild(self, again);
                     std::future::pending::<()>().await;
                 }
             }
@@ -95,7 +99,7 @@ impl Assigned {
     async fn find_start(&self, group: &Group) -> (i64, Committed) {
         let mut backoff = Backoff::new(FIRST_PAUSE, LAST_PAUSE);
         let mut chosen = None;
-        if let Origin::Corrected(_) | Origin::Reset(_) = self.origin {
+        if let Origin::Corrected(_) = self.origin {
             sleep(BEFORE_RESTART).await;
         }
         loop {
@@ -192,7 +196,11 @@ impl Assigned {
             () = self.renewed() => return Next::Pull,
         };
         match answer {
-            Ok(answer) if group.is_current(&subscription) => {
+            // Somebody has reset the group, whatever is subscribed now, and the broker says so once.
+            Ok(answer)
+                if matches!(answer.found, Found::Reset { .. })
+                    || group.is_current(&subscription) =>
+            {
                 self.take_in(group, pace, asked, answer)
             }
             // The broker chose by tags that nobody wants any more.

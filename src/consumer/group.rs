@@ -347,22 +347,40 @@ impl Group {
         self.spawn("queue", assigned.run(Arc::clone(self), before));
     }
 
-    /// Takes a queue over again, if the member has it: what is left of it changes nothing any more.
-    pub(super) fn rebuild(self: &Arc<Self>, queue: &MessageQueue, again: Again) {
+    /// Takes a queue over again, if the member has it under this assignment.
+    pub(super) fn rebuild(self: &Arc<Self>, old: &Arc<Assigned>, again: Again) {
         let mut queues = self.queues.lock();
-        if let Some(old) = queues.owned.remove(queue) {
-            warn!(%queue, epoch = old.epoch().0, ?again, "queue is taken over again");
-            old.end(End::Rebuilt);
-            let origin = match again {
-                Again::Stalled => queues.seen.origin(queue),
-                Again::Corrected(offset) => {
-                    Origin::Corrected(old.safe_offset().unwrap_or(offset).min(offset))
-                }
-                Again::Reset(offset) => Origin::Reset(offset),
-            };
-            self.assign(&mut queues, queue, origin, Some(old));
-            self.spread_limits(&queues.owned, &queue.topic);
+        let owned = queues.owned.get(old.queue());
+        // What an older assignment has found out is of no use, and must not undo a reset.
+        if owned.is_some_and(|owned| Arc::ptr_eq(owned, old)) {
+            self.replace(&mut queues, old, again);
         }
+    }
+
+    /// Has a queue begin at an offset, if the member has it.
+    pub(super) fn reset(self: &Arc<Self>, queue: &MessageQueue, offset: i64) {
+        let mut queues = self.queues.lock();
+        if let Some(owned) = queues.owned.get(queue).cloned() {
+            self.replace(&mut queues, &owned, Again::Reset(offset));
+        }
+    }
+
+    /// Ends an assignment for another of the same queue: what is left of it changes nothing any more.
+    fn replace(self: &Arc<Self>, queues: &mut Queues, old: &Arc<Assigned>, again: Again) {
+        let queue = old.queue();
+        warn!(%queue, epoch = old.epoch().0, ?again, "queue is taken over again");
+        old.end(End::Rebuilt);
+        let origin = match again {
+            // It may be a reset that nobody else knows of.
+            Again::Stalled if !old.has_begun() => old.origin,
+            Again::Stalled => queues.seen.origin(queue),
+            Again::Corrected(offset) => {
+                Origin::Corrected(old.safe_offset().unwrap_or(offset).min(offset))
+            }
+            Again::Reset(offset) => Origin::Reset(offset),
+        };
+        self.assign(queues, queue, origin, Some(Arc::clone(old)));
+        self.spread_limits(&queues.owned, &queue.topic);
     }
 
     /// Forgets a queue that was given up.
@@ -410,7 +428,7 @@ impl Group {
                 .into_iter()
                 .filter(|queue| queue.is_stalled(now))
             {
-                self.rebuild(queue.queue(), Again::Stalled);
+                self.rebuild(&queue, Again::Stalled);
             }
         }
     }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use crate::client::Member;
-use crate::consumer::group::{Again, Group};
+use crate::consumer::group::Group;
 use crate::message::MessageQueue;
 use crate::protocol::DecodeError;
 use crate::protocol::code::ResponseCode;
@@ -81,7 +81,7 @@ impl Group {
         for (mut queue, offset) in offset_table {
             queue.topic = namespace.unwrap(&queue.topic).into();
             if offset >= 0 {
-                self.rebuild(&queue, Again::Reset(offset));
+                self.reset(&queue, offset);
             }
         }
         Ok(Served::Done)

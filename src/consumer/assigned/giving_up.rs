@@ -7,10 +7,11 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info, warn};
 
-use super::{Assigned, End, Left};
+use super::{Assigned, End, Left, State};
 use crate::consumer::group::Group;
 use crate::consumer::offset::Offsets;
 use crate::consumer::process_queue::ProcessQueue;
+use crate::consumer::start_offset::Origin;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::MessageQueue;
 
@@ -55,11 +56,13 @@ impl Assigned {
         let now = Instant::now();
         let (offset, asks, committed) = {
             let state = self.state.lock();
-            let offset = state.safe_offset().filter(|offset| {
+            let offset = self.last_offset(&state).filter(|offset| {
                 let is_due = worth == Worth::All || state.committed.is_due(*offset, now);
                 is_due && state.end != Some(End::Rebuilt)
             });
             let asks = match state.end {
+                // A reset that waits puts the group back on purpose.
+                _ if state.ring.is_none() => false,
                 None => false,
                 Some(End::Shutdown { .. }) => worth == Worth::Due,
                 Some(End::Revoked | End::Rebuilt) => true,
@@ -135,11 +138,20 @@ impl Assigned {
     /// What is left now.
     pub(crate) fn left(&self) -> Left {
         let state = self.state.lock();
-        let last = state.safe_offset();
+        let last = self.last_offset(&state);
         Left {
             unfinished: state.ring.as_ref().map_or(0, ProcessQueue::unfinished),
             is_committed: last.is_none_or(|last| state.committed.is(last)),
         }
+    }
+
+    /// The offset to leave behind. Where the queue has not begun it is that which somebody wants: nobody else knows of that.
+    fn last_offset(&self, state: &State) -> Option<i64> {
+        let wanted = match self.origin {
+            Origin::Reset(offset) => Some(offset),
+            _ => None,
+        };
+        state.safe_offset().or(wanted)
     }
 }
 
@@ -156,7 +168,6 @@ mod tests {
     use crate::consumer::committed::Committed;
     use crate::consumer::offset::OffsetStore;
     use crate::consumer::process_queue::Limits;
-    use crate::consumer::start_offset::Origin;
 
     /// A store that hears of commits and never answers them.
     #[derive(Debug, Default)]

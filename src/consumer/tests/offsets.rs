@@ -7,13 +7,39 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::world::{Reply, World};
+use crate::consumer::assigned::Assigned;
+use crate::consumer::group::{Again, Group, Sink};
+use crate::consumer::handle::Handle;
+use crate::consumer::profile::ConsumeType;
+use crate::consumer::setup::Setup;
 use crate::consumer::{ConsumeStatus, LitePullConsumer, PushConsumer, PushConsumerBuilder};
 use crate::message::MessageExt;
-use crate::protocol::code::ResponseCode;
+use crate::protocol::code::{RequestCode, ResponseCode};
 use crate::protocol::request::Request;
 use crate::protocol::request::consumer_offset::{QueryConsumerOffset, UpdateConsumerOffset};
+use crate::protocol::request::pull_message::PullMessage;
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// Nobody takes messages.
+struct Idle;
+
+impl Sink for Idle {
+    fn ready(self: Arc<Self>, _: &Arc<Group>, _: Arc<Assigned>) {}
+}
+
+fn setup(world: &Arc<World>) -> Setup {
+    let mut setup = Setup::new("g".into());
+    setup.config(world.config());
+    setup.environment(world.environment());
+    setup.subscriptions.push(("t".into(), "*".into()));
+    setup
+}
+
+async fn join(setup: Setup) -> Handle {
+    let joined = setup.join(ConsumeType::Actively, Arc::new(Idle));
+    joined.await.unwrap()
+}
 
 /// A member that begins behind the last message.
 async fn lite_pull(world: &Arc<World>) -> LitePullConsumer {
@@ -182,4 +208,85 @@ async fn l03_a_slave_that_knows_no_offset_is_not_believed() {
     sleep(SECOND * 10).await;
     assert_eq!(consumer.poll(SECOND).await.unwrap().len(), 6);
     consumer.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_is_kept_when_the_queue_goes_at_once() {
+    for (ends, begins) in [(true, true), (true, false), (false, true), (false, false)] {
+        let world = World::with_queues(1);
+        world.store(0, 10);
+        world.set_committed(0, 10);
+        let handle = join(setup(&world)).await;
+        let group = handle.group("test").unwrap();
+        if !begins {
+            world.script(|command| match command.request_code() {
+                QueryConsumerOffset::CODE => Reply::Silence,
+                _ => Reply::Usual,
+            });
+        }
+        group.rebuild(&group.owned()[0], Again::Reset(3));
+        if !ends {
+            world.set_member("!", true);
+            sleep(SECOND / 4).await;
+            assert!(group.owned().is_empty());
+            assert_eq!(world.committed(0), Some(3), "{begins}");
+        }
+        handle.shutdown(Duration::ZERO).await.unwrap();
+        assert_eq!(world.committed(0), Some(3), "{ends} {begins}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_resets_at_every_pull_is_not_asked_without_end() {
+    let world = World::with_queues(1);
+    world.store(0, 10);
+    world.set_committed(0, 10);
+    world.script(|command| match command.request_code() {
+        PullMessage::CODE => Reply::ResetAfter(3, Duration::ZERO),
+        _ => Reply::Usual,
+    });
+    let handle = join(setup(&world)).await;
+    sleep(SECOND * 10).await;
+    let pulls = world.pulls().len();
+    assert!((2..=40).contains(&pulls), "{pulls}");
+    handle.shutdown(Duration::ZERO).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_that_a_pull_brings_is_kept_when_the_subscription_changes() {
+    let world = World::with_queues(1);
+    world.store(0, 10);
+    world.set_committed(0, 10);
+    let is_slow = Arc::new(AtomicBool::new(false));
+    let (slow, mut is_told) = (Arc::clone(&is_slow), false);
+    world.script(move |command| match command.request_code() {
+        PullMessage::CODE if !std::mem::replace(&mut is_told, true) => Reply::ResetAfter(3, SECOND),
+        RequestCode::HEART_BEAT if slow.load(Ordering::Relaxed) => Reply::UsualAfter(SECOND * 2),
+        _ => Reply::Usual,
+    });
+    let handle = join(setup(&world)).await;
+    sleep(SECOND / 2).await;
+    is_slow.store(true, Ordering::Relaxed);
+    handle.subscribe("t", "other").unwrap();
+    sleep(SECOND * 5).await;
+    assert!(world.commits().contains(&(0, 3)), "{:?}", world.commits());
+    assert!(world.pulls().contains(&(0, 3)), "{:?}", world.pulls());
+    handle.shutdown(Duration::ZERO).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn l02_what_an_older_assignment_found_out_undoes_no_reset() {
+    for late in [Again::Corrected(7), Again::Stalled] {
+        let world = World::with_queues(1);
+        world.store(0, 10);
+        world.set_committed(0, 10);
+        let handle = join(setup(&world)).await;
+        let group = handle.group("test").unwrap();
+        let old = group.owned().remove(0);
+        group.rebuild(&old, Again::Reset(3));
+        group.rebuild(&old, late);
+        sleep(SECOND * 5).await;
+        assert_eq!(world.committed(0), Some(3), "{late:?}");
+        handle.shutdown(Duration::ZERO).await.unwrap();
+    }
 }

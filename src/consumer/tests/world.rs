@@ -53,6 +53,8 @@ pub(super) enum Reply {
     FoundNothing,
     /// To a question for an offset.
     Offset(i64),
+    /// To a pull, after a while: somebody has reset the group to this offset.
+    ResetAfter(i64, Duration),
 }
 
 type Script = Box<dyn FnMut(&Command) -> Reply + Send>;
@@ -232,6 +234,11 @@ impl World {
             Reply::Offset(offset) => {
                 return Some(answer.with(&QueryConsumerOffsetResponse { offset }, &[]));
             }
+            Reply::ResetAfter(offset, delay) => {
+                sleep(delay).await;
+                let asked = command.header::<PullMessage<'_>>().unwrap().queue_offset;
+                return Some(answer.reset(offset, asked));
+            }
         }
         Some(match code {
             GetRoute::CODE => self.route(&command.header::<GetRoute<'_>>().unwrap().topic, answer),
@@ -391,6 +398,17 @@ impl Answer {
 
     fn with<'h>(self, header: &impl Header<'h>, body: &[u8]) -> BytesMut {
         self.encode(ResponseCode::SUCCESS, header, body)
+    }
+
+    fn reset(self, offset: i64, asked: i64) -> BytesMut {
+        let header = PullMessageResponse {
+            suggest_which_broker_id: self.suggests,
+            next_begin_offset: offset,
+            min_offset: 0,
+            max_offset: asked,
+            offset_delta: None,
+        };
+        self.encode(ResponseCode::PULL_OFFSET_MOVED, &header, &[])
     }
 
     fn pull(self, code: ResponseCode, next: i64, messages: &[StoredMessage]) -> BytesMut {
