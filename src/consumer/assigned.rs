@@ -167,11 +167,12 @@ impl Assigned {
             self.feed(&group).await;
         };
         let _ = self.ending.run_until_cancelled(feeding).await;
-        self.give_up(&group).await;
         if let Some(before) = before {
-            // Whoever comes next waits for both.
+            // It may have ended before it came to that. Whoever comes next waits for both.
             before.gone().await;
+            self.inherit(&before);
         }
+        self.give_up(&group).await;
         group.forget(&self);
     }
 

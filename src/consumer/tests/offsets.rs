@@ -1,7 +1,7 @@
 //! What of a group's offsets is left when members end, queues go, and brokers forget.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -10,6 +10,7 @@ use super::world::{Reply, World};
 use crate::consumer::assigned::Assigned;
 use crate::consumer::group::{Again, Group, Sink};
 use crate::consumer::handle::Handle;
+use crate::consumer::hooks::Hook;
 use crate::consumer::profile::ConsumeType;
 use crate::consumer::setup::Setup;
 use crate::consumer::{ConsumeStatus, LitePullConsumer, PushConsumer, PushConsumerBuilder};
@@ -288,5 +289,37 @@ async fn l02_what_an_older_assignment_found_out_undoes_no_reset() {
         sleep(SECOND * 5).await;
         assert_eq!(world.committed(0), Some(3), "{late:?}");
         handle.shutdown(Duration::ZERO).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_is_rebuilt_twice_in_a_row_is_told_of_once() {
+    for (rebuilds, pause) in [
+        (1, SECOND),
+        (1, Duration::ZERO),
+        (2, SECOND),
+        (2, Duration::ZERO),
+    ] {
+        let world = World::with_queues(1);
+        world.set_committed(0, 0);
+        let (assigned, revoked) = <(Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
+        let count = |counter: &Arc<AtomicUsize>| {
+            let counter = Arc::clone(counter);
+            Some(Hook::new(move |_| {
+                counter.fetch_add(1, Ordering::Relaxed);
+                async {}
+            }))
+        };
+        let mut setup = setup(&world);
+        (setup.hooks.assigned, setup.hooks.revoked) = (count(&assigned), count(&revoked));
+        let handle = join(setup).await;
+        let group = handle.group("test").unwrap();
+        for _ in 0..rebuilds {
+            group.rebuild(&group.owned()[0], Again::Stalled);
+        }
+        sleep(pause).await;
+        handle.shutdown(Duration::ZERO).await.unwrap();
+        let told = [assigned, revoked].map(|counter| counter.load(Ordering::Relaxed));
+        assert_eq!(told, [1, 1], "{rebuilds} {pause:?}");
     }
 }
