@@ -455,9 +455,10 @@ impl Group {
                 "queues are left behind: their brokers do not answer in time"
             );
         }
-        let lefts = queues.values().map(|queue| (queue.queue(), queue.left()));
         let mut report = ConsumerReport::new(self.dropped.load(Ordering::Relaxed));
-        lefts.for_each(|(queue, left)| report.add(queue, left));
+        for queue in queues.values().chain(&leaving) {
+            report.add(queue.queue(), queue.left());
+        }
         report
     }
 }

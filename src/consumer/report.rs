@@ -43,7 +43,8 @@ impl ConsumerReport {
 
     pub(super) fn add(&mut self, queue: &MessageQueue, left: Left) {
         self.unfinished += left.unfinished;
-        if !left.is_committed {
+        // It may have come back while it was being given up.
+        if !left.is_committed && !self.uncommitted.contains(queue) {
             self.uncommitted.push(queue.clone());
         }
     }

@@ -323,3 +323,19 @@ async fn a_queue_that_is_rebuilt_twice_in_a_row_is_told_of_once() {
         assert_eq!(told, [1, 1], "{rebuilds} {pause:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_report_knows_queues_that_were_being_given_up() {
+    let world = World::with_queues(2);
+    (0..2).for_each(|queue| world.set_committed(queue, 0));
+    (0..2).for_each(|queue| world.store(queue, 1));
+    let consumer = push(&world).shutdown_timeout(SECOND);
+    let consumer = consumer.listener(|_| std::future::pending::<ConsumeStatus>());
+    let consumer = consumer.start().await.unwrap();
+    sleep(SECOND).await;
+    world.set_member("~", true);
+    sleep(SECOND).await;
+    assert_eq!(consumer.assigned_queues().len(), 1);
+    let report = consumer.shutdown().await.unwrap();
+    assert_eq!((report.unfinished(), report.uncommitted()), (2, &[][..]));
+}
