@@ -8,10 +8,12 @@ use std::error::Error as StdError;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep};
 
 use crate::client::Client;
 use crate::config::Namespace;
@@ -26,6 +28,10 @@ const OPERATION: &str = "open the offset file";
 
 /// The folder in the user's home, where Java's client has its files, too.
 const FOLDER: &str = ".rocketmq_offsets";
+
+/// How long to wait for the file of a consumer that has just ended, and between attempts.
+const PATIENCE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// A member's offsets in a file.
 #[derive(Debug)]
@@ -77,12 +83,20 @@ impl LocalOffsets {
     async fn open_in(folder: PathBuf, namespace: Namespace) -> Result<Self> {
         let path = folder.display().to_string();
         let failed = || Error::new(ErrorKind::OffsetStore, OPERATION).target(path.clone());
-        let opened = spawn_blocking(|| {
-            let file = OffsetFile::open(folder)?;
-            let table = file.read();
-            io::Result::Ok((file, table))
-        });
-        let opened = opened.await.map_err(|ended| failed().caused_by(ended))?;
+        let until = Instant::now() + PATIENCE;
+        let opened = loop {
+            let folder = folder.clone();
+            let opened = spawn_blocking(|| {
+                let file = OffsetFile::open(folder)?;
+                let table = file.read();
+                io::Result::Ok((file, table))
+            });
+            let opened = opened.await.map_err(|ended| failed().caused_by(ended))?;
+            if opened.is_ok() || Instant::now() >= until {
+                break opened;
+            }
+            sleep(PAUSE).await;
+        };
         let (file, table) = opened.map_err(|_| {
             failed().detail(
                 "another consumer keeps its offsets there; give one of them another instance name, group or folder",
@@ -246,6 +260,17 @@ mod tests {
         let text = error.to_string();
         assert!(text.contains(&*dir.path().to_string_lossy()), "{text}");
         assert!(text.contains("another consumer"), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_just_ends_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = open(dir.path().to_owned()).await.unwrap();
+        let (second, ()) = tokio::join!(open(dir.path().to_owned()), async move {
+            sleep(Duration::from_millis(300)).await;
+            drop(first);
+        });
+        second.unwrap();
     }
 
     #[test]
