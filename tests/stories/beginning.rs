@@ -141,3 +141,38 @@ async fn f29_l28_a_choice_that_could_not_be_committed_is_not_made_again() {
         consumer.shutdown().await.unwrap();
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn l35_a_first_commit_that_a_broker_confirms_and_loses_skips_nothing() {
+    for is_killed in [false, true] {
+        let story = Story::begin("forgotten").await;
+        let on = story.cluster().faults();
+        let on = on.on(RequestCode::UPDATE_CONSUMER_OFFSET);
+        let rule = on
+            .topic(&*story.topic)
+            .nth(1)
+            .reply(ResponseCode::SUCCESS, "");
+        let cut = CancellationToken::new();
+        let environment = Severed::new(story.target.environment(), cut.clone());
+        let member = story
+            .member(&Received::default())
+            .environment(environment)
+            .commit_interval(Duration::from_secs(5))
+            .start()
+            .await
+            .unwrap();
+        assert_eq!(rule.hits(), 1);
+        if is_killed {
+            sleep(Duration::from_secs(31)).await;
+            cut.cancel();
+            drop(member);
+        } else {
+            member.shutdown().await.unwrap();
+        }
+        story.send("new", 2).await;
+        let received = Received::default();
+        let next = story.member(&received).start().await.unwrap();
+        story.only_new_ones_came(&received).await;
+        next.shutdown().await.unwrap();
+    }
+}
