@@ -384,3 +384,48 @@ async fn l03_who_lost_a_queue_and_cannot_ask_where_the_group_is_does_not_put_it_
         producer.shutdown().await.unwrap();
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn l03_a_member_that_ends_slowly_does_not_put_the_group_back() {
+    let cluster = Cluster::builder().in_memory().topic("t", 1);
+    let cluster = cluster.start().await.unwrap();
+    let producer = DefaultProducer::builder("p")
+        .name_server(cluster.name_server_addr())
+        .environment(cluster.environment());
+    let producer = producer.start().await.unwrap();
+    let send = async |count: i32| {
+        for at in 0..count {
+            let message = Message::new("t", format!("m{at}"));
+            producer.send(message).await.unwrap();
+        }
+    };
+    // Each member takes everything, and the listener of each message takes this long.
+    let join = async |takes: Duration| {
+        let builder = PushConsumer::builder("g")
+            .name_server(cluster.name_server_addr())
+            .environment(cluster.environment())
+            .subscribe("t", "*")
+            .consume_from(ConsumeFromWhere::FirstOffset)
+            .allocate_strategy(Switch(Arc::new(AtomicBool::new(true))))
+            .listener(move |_| async move {
+                sleep(takes).await;
+                ConsumeStatus::CONSUME_SUCCESS
+            });
+        builder.start().await.unwrap()
+    };
+    send(5).await;
+    let old = join(Duration::from_secs(8)).await;
+    sleep(Duration::from_secs(1)).await;
+    let committed = || cluster.broker("broker-a").group("g").committed("t", 0);
+    let (report, new) = tokio::join!(old.shutdown(), async {
+        let new = join(Duration::ZERO).await;
+        send(20).await;
+        sleep(Duration::from_secs(6)).await;
+        assert_eq!(committed(), Some(25), "the new one is done");
+        new
+    });
+    assert!(report.as_ref().unwrap().is_clean(), "{report:?}");
+    assert_eq!(committed(), Some(25));
+    new.shutdown().await.unwrap();
+    producer.shutdown().await.unwrap();
+}
