@@ -141,6 +141,25 @@ impl Rpc {
         started.map_err(|error| error.into_error("send oneway", addr))
     }
 
+    /// Sends a message, and waits until the broker has stored it, be it flushed and replicated or not.
+    pub(crate) async fn store(
+        &self,
+        addr: &Arc<str>,
+        header: &SendMessage<'_>,
+        body: &Bytes,
+        deadline: Instant,
+    ) -> Result<()> {
+        const OPERATION: &str = "send";
+        let answer = self.call(OPERATION, addr, header, body, deadline).await?;
+        match answer.response_code() {
+            ResponseCode::SUCCESS
+            | ResponseCode::FLUSH_DISK_TIMEOUT
+            | ResponseCode::FLUSH_SLAVE_TIMEOUT
+            | ResponseCode::SLAVE_NOT_AVAILABLE => Ok(()),
+            _ => Err(refused(OPERATION, addr, &answer)),
+        }
+    }
+
     /// Says what becomes of a half message. Returns when it waits to be written: it is not answered.
     pub(crate) async fn end_transaction(
         &self,

@@ -208,6 +208,8 @@ async fn a_rt_10_l05_what_a_broker_does_not_take_back_is_tried_again_here() {
         .faults()
         .on(RequestCode::CONSUMER_SEND_MSG_BACK)
         .reply(ResponseCode::SYSTEM_ERROR, "on purpose");
+    let copies = cluster.faults().on_sends().topic("%RETRY%g");
+    let copies = copies.reply(ResponseCode::SYSTEM_ERROR, "on purpose");
     let kept = Arc::new(Kept::default());
     let committed = || *kept.0.lock();
     let seen = Arc::new(Mutex::new(Vec::new()));
@@ -243,7 +245,92 @@ async fn a_rt_10_l05_what_a_broker_does_not_take_back_is_tried_again_here() {
         "each time it has failed once more"
     );
     assert_eq!((refusals.hits(), committed()), (3, Some(3)));
+    assert_eq!(copies.hits(), 3, "nor does it take a copy");
     assert!(consumer.shutdown().await.unwrap().is_clean());
+    producer.shutdown().await.unwrap();
+}
+
+/// On the testkit alone, as above. The commit log of a message that lags far behind may be gone, and then no broker takes it back.
+#[tokio::test(start_paused = true)]
+async fn what_its_broker_has_lost_comes_again_as_a_copy_and_is_a_dead_letter_in_the_end() {
+    let cluster = Cluster::builder().in_memory().topic("t", 1);
+    let cluster = cluster.start().await.unwrap();
+    let (addr, environment) = (cluster.name_server_addr(), cluster.environment());
+    let producer = rocketmq_sdk::DefaultProducer::builder("p")
+        .name_server(addr)
+        .environment(environment.clone());
+    let producer = producer.start().await.unwrap();
+    for text in ["poison", "dead", "soon", "fine"] {
+        let message = Message::builder("t").tag("a").body(text).build();
+        producer.send(message).await.unwrap();
+    }
+    let lost = cluster.faults().on(RequestCode::CONSUMER_SEND_MSG_BACK);
+    let lost = lost.reply(
+        ResponseCode::SYSTEM_ERROR,
+        "look message by offset failed, 0",
+    );
+    let consumer = |group: &str, topic: &str| {
+        rocketmq_sdk::PushConsumer::builder(group)
+            .name_server(addr)
+            .environment(environment.clone())
+            .subscribe(topic, "*")
+            .consume_from(ConsumeFromWhere::FirstOffset)
+            .commit_interval(Duration::from_millis(50))
+    };
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let began = Instant::now();
+    let failing = consumer("g", "t")
+        .max_reconsume_times(2)
+        .listener_with(Arc::clone(&seen), move |seen, messages| async move {
+            let message = &messages[0];
+            assert_eq!((message.topic(), message.tag()), ("t", Some("a")));
+            let (text, times) = (body(message), message.reconsume_times());
+            let at = began.elapsed().as_secs();
+            seen.lock().push((text.clone(), times, at));
+            match &*text {
+                "poison" => ConsumeResult::later(),
+                "dead" => ConsumeResult::dead_letter(),
+                "soon" if times == 0 => ConsumeResult::retry_after_level(1),
+                _ => ConsumeResult::success(),
+            }
+        })
+        .start()
+        .await
+        .unwrap();
+    let letters = Arc::new(Mutex::new(Vec::new()));
+    let reader = consumer("reader", "%DLQ%g")
+        .listener_with(Arc::clone(&letters), |letters, messages| async move {
+            let message = &messages[0];
+            assert_eq!(message.origin_topic(), Some("t"));
+            letters
+                .lock()
+                .push((body(message), message.msg_id().to_owned()));
+            ConsumeStatus::CONSUME_SUCCESS
+        })
+        .start()
+        .await
+        .unwrap();
+    sleep(Duration::from_secs(1)).await;
+    let group = cluster.broker("broker-a").group("g");
+    assert_eq!(group.committed("t", 0), Some(4), "the queue goes on");
+    sleep(Duration::from_secs(60)).await;
+    let of = |text: &str| {
+        let seen = seen.lock();
+        let all = seen.iter().filter(|(other, ..)| other == text);
+        all.map(|(_, times, at)| (*times, *at)).collect::<Vec<_>>()
+    };
+    assert_eq!(of("poison"), [(0, 0), (1, 10), (2, 40)]);
+    assert_eq!((of("dead"), of("fine")), (vec![(0, 0)], vec![(0, 0)]));
+    assert_eq!(of("soon"), [(0, 0), (1, 1)]);
+    let letters: Vec<_> = letters
+        .lock()
+        .iter()
+        .map(|(text, _)| text.clone())
+        .collect();
+    assert_eq!(letters, ["dead", "poison"]);
+    assert_eq!(lost.hits(), 5);
+    assert!(failing.shutdown().await.unwrap().is_clean());
+    reader.shutdown().await.unwrap();
     producer.shutdown().await.unwrap();
 }
 

@@ -11,6 +11,7 @@ use crate::message::MessageQueue;
 
 mod builder;
 mod concurrent;
+mod copy;
 mod dispatch;
 mod listener;
 mod result;

@@ -1,8 +1,8 @@
 //! How messages that a listener was given are settled, and what becomes of those that failed.
 //!
-//! A failed message goes back to its broker, which brings it again in the group's retry topic or puts it to the dead letters. The
-//! offset passes it only after the broker has confirmed that; until then it is kept and consumed again here. A broadcasting consumer
-//! lets it go.
+//! A failed message goes back to its broker, which brings it again in the group's retry topic or puts it to the dead letters. Where the
+//! broker refuses that, a copy is sent to the retry topic. The offset passes the message only after a broker has confirmed one or the
+//! other; until then it is kept and consumed again here. A broadcasting consumer lets it go.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,7 +16,8 @@ use crate::consumer::assigned::Assigned;
 use crate::consumer::group::Group;
 use crate::consumer::process_queue::Ticket;
 use crate::consumer::pull::{MASTER, broker};
-use crate::error::Result;
+use crate::consumer::push::copy;
+use crate::error::{Error, ErrorKind, Result};
 use crate::message::MessageExt;
 use crate::protocol::request::send_back::SendBack;
 
@@ -24,7 +25,7 @@ use crate::protocol::request::send_back::SendBack;
 pub(super) const RETRY_HERE: Duration = Duration::from_secs(5);
 
 /// How long giving a message back may take.
-const SEND_BACK: Duration = Duration::from_secs(5);
+pub(super) const SEND_BACK: Duration = Duration::from_secs(5);
 
 /// Messages of one queue that a listener was given together.
 pub(super) struct Batch<'a> {
@@ -76,7 +77,7 @@ impl Batch<'_> {
         let messages = self.queue.messages(self.ticket, which);
         let sent = messages
             .iter()
-            .map(|(_, message)| self.send_back(message, delay_level));
+            .map(|(_, message)| self.return_one(message, delay_level));
         let mut refused = Vec::new();
         for ((at, message), outcome) in messages.iter().zip(join_all(sent).await) {
             match outcome {
@@ -105,6 +106,18 @@ impl Batch<'_> {
         self.queue.finish(self.ticket, which);
     }
 
+    /// Gives one message back, else sends a copy of it. After an attempt that a broker may have carried out there is no copy.
+    async fn return_one(&self, message: &MessageExt, delay_level: i32) -> Result<()> {
+        let refused = match self.send_back(message, delay_level).await {
+            Err(error) if was_refused(&error) => error,
+            outcome => return outcome,
+        };
+        copy::send(self.group, message, delay_level, self.max_reconsume_times).await?;
+        let (queue, offset) = (message.queue(), message.queue_offset());
+        warn!(%queue, offset, error = %refused, "the broker does not take a failed message back; a copy of it comes again");
+        Ok(())
+    }
+
     async fn send_back(&self, message: &MessageExt, delay_level: i32) -> Result<()> {
         let deadline = Instant::now() + SEND_BACK;
         let (addr, _) = broker(self.group.client(), message.queue(), MASTER).await?;
@@ -124,4 +137,9 @@ impl Batch<'_> {
             .send_back(&addr, &header, deadline)
             .await
     }
+}
+
+/// Whether a message was certainly not taken back: the broker said so, or there is none.
+fn was_refused(error: &Error) -> bool {
+    error.response_code().is_some() || error.kind() == ErrorKind::NoRoute
 }

@@ -26,6 +26,10 @@ async fn f19_l05_what_could_not_be_sent_back_by_a_member_that_is_killed_goes_to_
             // The member does not hear of it.
             true => on_back.answer().drop(),
         };
+        // Nor does a broker take a copy.
+        let copies = trial.cluster().faults().on_sends();
+        let copies = copies.topic(format!("%RETRY%{}", trial.group));
+        let copies = copies.reply(ResponseCode::SYSTEM_ERROR, "not now");
         trial.load(SECOND).await;
         // Long enough to commit, and to try again.
         rule.wait_for_hits(20).await.unwrap();
@@ -33,6 +37,7 @@ async fn f19_l05_what_could_not_be_sent_back_by_a_member_that_is_killed_goes_to_
         trial.fault();
         trial.kill(killed);
         rule.remove();
+        copies.remove();
         let survivor = trial.join().await;
         trial.healed_within(30 * SECOND);
         trial.finished(50).await;
