@@ -145,9 +145,10 @@ impl ClientConfig {
 
     /// How many bytes of received messages all consumers of the client together may hold for their listeners. Default 256 MiB.
     ///
-    /// Consumers stop pulling when it is used up. Each may have one pull beyond it, and each pull may bring more than was expected of
-    /// it, by one message at most. A pull that waits at its broker counts as 16 KiB, so that many are needed for each queue, or
-    /// queues have to take turns.
+    /// Consumers stop pulling when it is used up. Each may have one pull beyond it, with what it brought until that is consumed, so
+    /// that none starves behind another: its queues take turns then, and look for messages instead of waiting for them at their
+    /// brokers. Each pull may bring more than was expected of it, by one message at most. A pull that waits at its broker counts as
+    /// 16 KiB, so that many are needed for each queue, or queues have to take turns.
     pub fn max_buffered_bytes(mut self, bytes: usize) -> Self {
         self.max_buffered_bytes = bytes;
         self

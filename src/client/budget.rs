@@ -23,7 +23,8 @@ pub(crate) struct Budget {
 #[derive(Clone)]
 pub(crate) struct Allowance {
     budget: Arc<Budget>,
-    /// One reservation is granted even when the budget is used up, so that no consumer starves behind another.
+    /// One reservation is granted even when the budget is used up, so that no consumer starves behind another. The next one is when its
+    /// bytes are given back or are within the budget again, so a consumer holds one pull's worth beyond the budget at most.
     spare: Arc<Semaphore>,
 }
 
@@ -32,7 +33,7 @@ pub(crate) struct Allowance {
 pub(crate) struct Reservation {
     budget: Arc<Budget>,
     units: usize,
-    _spare: Option<OwnedSemaphorePermit>,
+    spare: Option<OwnedSemaphorePermit>,
 }
 
 impl Budget {
@@ -50,6 +51,11 @@ impl Budget {
             budget: Arc::clone(self),
             spare: Arc::new(Semaphore::new(1)),
         }
+    }
+
+    /// Whether nothing is taken that is not there.
+    fn is_solvent(&self) -> bool {
+        *self.debt.lock() == 0
     }
 
     /// Takes units whether they are there or not.
@@ -87,12 +93,18 @@ impl Allowance {
         Reservation {
             budget: Arc::clone(&self.budget),
             units,
-            _spare: spare,
+            spare,
         }
     }
 }
 
 impl Reservation {
+    /// Whether it was granted beyond the budget. Whoever else of the consumer needs one waits for it, so it is not to be held for long
+    /// while there is nothing.
+    pub(crate) const fn is_spare(&self) -> bool {
+        self.spare.is_some()
+    }
+
     /// Replaces the estimate by what came. What is more than was reserved is taken all the same.
     pub(crate) fn settle(&mut self, bytes: usize) {
         let units = bytes.div_ceil(UNIT);
@@ -102,6 +114,9 @@ impl Reservation {
             self.budget.give_back(self.units - units);
         }
         self.units = units;
+        if self.budget.is_solvent() {
+            self.spare = None;
+        }
     }
 
     /// How many bytes are reserved, rounded up to what the budget counts in.
@@ -169,6 +184,22 @@ mod tests {
         let spare = one.reserve(UNIT).now_or_never().unwrap();
         drop((all, spare, other));
         assert_eq!(free(&budget), 2);
+    }
+
+    #[test]
+    fn a_spare_reservation_is_one_of_many_when_there_is_room_again() {
+        let budget = Budget::new(2 * UNIT);
+        let allowance = budget.allowance();
+        let all = allowance.reserve(2 * UNIT).now_or_never().unwrap();
+        let mut spare = allowance.reserve(UNIT).now_or_never().unwrap();
+        assert!(!all.is_spare() && spare.is_spare());
+        spare.settle(UNIT);
+        assert!(spare.is_spare(), "it is beyond the budget still");
+        assert!(allowance.reserve(UNIT).now_or_never().is_none());
+        drop(all);
+        spare.settle(UNIT);
+        assert!(!spare.is_spare());
+        assert_eq!(free(&budget), 1);
     }
 
     #[tokio::test]

@@ -183,6 +183,8 @@ impl Assigned {
             subscription: &subscription,
             offset,
             broker_id: pace.broker_id,
+            // While one pull goes beyond the budget, those of the other queues wait for it.
+            may_wait: !reservation.is_spare(),
         };
         let asked = Asked {
             offset,
@@ -206,6 +208,7 @@ impl Assigned {
             // The broker chose by tags that nobody wants any more.
             Ok(_) => Next::Pull,
             Err(error) => {
+                drop(asked);
                 self.log_failure(pace, &error);
                 pace.broker_id = MASTER;
                 note_failure(group, self, &error).await;

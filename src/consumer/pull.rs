@@ -47,6 +47,8 @@ pub(crate) struct PullFrom<'a> {
     pub(crate) offset: i64,
     /// The broker id that the last answer suggested.
     pub(crate) broker_id: i64,
+    /// Whether the broker may hold the pull while there is nothing.
+    pub(crate) may_wait: bool,
 }
 
 /// What came of a pull that was answered.
@@ -87,7 +89,7 @@ pub(crate) struct Messages {
     pub(crate) bytes: usize,
 }
 
-/// Pulls once. The broker holds the pull while there is nothing.
+/// Pulls once. The broker holds the pull while there is nothing, if it may.
 ///
 /// # Errors
 /// The broker is not known, did not answer or refused, or its answer cannot be read.
@@ -104,6 +106,7 @@ pub(crate) async fn pull(
         subscription,
         offset,
         broker_id,
+        may_wait,
     } = from;
     let deadline = Instant::now() + settings.timeout;
     let (addr, asked) = broker(client, queue, broker_id).await?;
@@ -113,7 +116,10 @@ pub(crate) async fn pull(
         queue_id: queue.queue_id,
         queue_offset: offset,
         max_msg_nums: settings.max_messages,
-        sys_flag: PullSysFlag::SUSPEND,
+        sys_flag: match may_wait {
+            true => PullSysFlag::SUSPEND,
+            false => 0,
+        },
         commit_offset: 0,
         suspend_timeout_millis: settings.suspend.as_millis() as i64,
         subscription: None,

@@ -1,5 +1,6 @@
 //! Consumers among peers that the test plays.
 
+mod holding;
 mod lite_pull;
 mod offsets;
 mod settings;

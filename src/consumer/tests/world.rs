@@ -30,7 +30,7 @@ use crate::protocol::request::consumer_offset::{
 };
 use crate::protocol::request::heartbeat::HeartbeatBody;
 use crate::protocol::request::notify_consumer_ids::NotifyConsumerIdsChanged;
-use crate::protocol::request::pull_message::{PullMessage, PullMessageResponse};
+use crate::protocol::request::pull_message::{PullMessage, PullMessageResponse, PullSysFlag};
 use crate::protocol::request::queue_offset::{GetMaxOffset, QueueOffsetResponse};
 use crate::protocol::request::route::{BrokerData, GetRoute, QueueData, RouteBody};
 
@@ -347,7 +347,10 @@ impl World {
 
     /// Answers when there is something, or after the time that the pull may be held; at once when the offset is behind the end.
     async fn pull(self: &Arc<Self>, header: &PullMessage<'_>, answer: Answer) -> BytesMut {
-        let held = Duration::from_millis(header.suspend_timeout_millis as u64);
+        let held = match header.sys_flag & PullSysFlag::SUSPEND != 0 {
+            true => Duration::from_millis(header.suspend_timeout_millis as u64),
+            false => Duration::ZERO,
+        };
         let found = async {
             loop {
                 let changed = self.changed.notified();
