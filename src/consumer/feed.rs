@@ -34,7 +34,8 @@ const BEFORE_RESTART: Duration = Duration::from_millis(500);
 struct Pace {
     /// The broker id to ask.
     broker_id: i64,
-    /// How many bytes the next pull is expected to bring.
+    /// How many bytes the next pull asks for: twice what the last one brought, so that many come soon where there are many, and no more
+    /// is reserved for a pull than it may bring.
     expected: usize,
     backoff: Backoff,
 }
@@ -185,6 +186,7 @@ impl Assigned {
             broker_id: pace.broker_id,
             // While one pull goes beyond the budget, those of the other queues wait for it.
             may_wait: !reservation.is_spare(),
+            max_bytes: group.pulls().max_bytes.min(pace.expected as i32),
         };
         let asked = Asked {
             offset,
@@ -268,7 +270,7 @@ impl Assigned {
         } = messages;
         reservation.settle(bytes);
         let most = group.pulls().max_bytes as usize;
-        pace.expected = bytes.clamp(LEAST_BYTES.min(most), most);
+        pace.expected = (2 * bytes).clamp(LEAST_BYTES.min(most), most);
         let put = self.with_ring(|ring| ring.put(messages, next, reservation));
         match put {
             Some(Err(error)) => {

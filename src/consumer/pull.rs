@@ -29,7 +29,7 @@ pub(crate) struct PullSettings {
     pub(crate) group: Arc<str>,
     /// How many messages to ask for.
     pub(crate) max_messages: i32,
-    /// How many bytes an answer should bring at most; one larger message comes all the same.
+    /// How many bytes to ask for at most.
     pub(crate) max_bytes: i32,
     /// How long to wait behind a pull before the next one.
     pub(crate) interval: Duration,
@@ -49,6 +49,9 @@ pub(crate) struct PullFrom<'a> {
     pub(crate) broker_id: i64,
     /// Whether the broker may hold the pull while there is nothing.
     pub(crate) may_wait: bool,
+    /// How many bytes the answer should bring at most; one larger message comes all the same, and brokers of version 4.9 go by a limit
+    /// of their own.
+    pub(crate) max_bytes: i32,
 }
 
 /// What came of a pull that was answered.
@@ -101,22 +104,16 @@ pub(crate) async fn pull(
     settings: &PullSettings,
     from: PullFrom<'_>,
 ) -> Result<PullAnswer> {
-    let PullFrom {
-        queue,
-        subscription,
-        offset,
-        broker_id,
-        may_wait,
-    } = from;
+    let (queue, subscription, offset) = (from.queue, from.subscription, from.offset);
     let deadline = Instant::now() + settings.timeout;
-    let (addr, asked) = broker(client, queue, broker_id).await?;
+    let (addr, asked) = broker(client, queue, from.broker_id).await?;
     let header = PullMessage {
         consumer_group: (&*settings.group).into(),
         topic: (&*queue.topic).into(),
         queue_id: queue.queue_id,
         queue_offset: offset,
         max_msg_nums: settings.max_messages,
-        sys_flag: match may_wait {
+        sys_flag: match from.may_wait {
             true => PullSysFlag::SUSPEND,
             false => 0,
         },
@@ -125,7 +122,7 @@ pub(crate) async fn pull(
         subscription: None,
         sub_version: subscription.version(),
         expression_type: Some("TAG".into()),
-        max_msg_bytes: Some(settings.max_bytes),
+        max_msg_bytes: Some(from.max_bytes),
         broker_name: Some((&*queue.broker_name).into()),
     };
     let pulled = client.rpc().pull(&addr, &header, deadline).await?;

@@ -1,14 +1,17 @@
 //! How much consumers hold, and who waits for whom when that is used up.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use super::world::World;
 use crate::client::Client;
-use crate::consumer::{ConsumeFromWhere, ConsumeStatus, PushConsumer, PushConsumerBuilder};
+use crate::consumer::{ConsumeFromWhere, ConsumeStatus, PushConsumer, PushConsumerBuilder, sample};
+use crate::protocol::message::stored::body_crc;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -52,5 +55,57 @@ async fn a_busy_queue_does_not_wait_behind_quiet_ones_while_others_hold_the_budg
     sleep(SECOND * 60).await;
     assert!(world.pulls().len() - pulls < 17 * 60);
     drop(held);
+    consumer.shutdown().await.unwrap();
+}
+
+/// Stores messages of a KiB.
+fn store(world: &World, count: i64) {
+    for offset in 0..count {
+        let mut message = sample::stored("t", offset, &[]);
+        message.body = Bytes::from(vec![b'x'; 1024]);
+        message.body_crc = body_crc(&message.body);
+        world.store_one(0, message);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_budget_is_passed_by_one_pull_at_most_that_asks_for_what_is_reserved() {
+    const BUDGET: usize = 64 * 1024;
+    let world = World::with_queues(1);
+    store(&world, 400);
+    let client = client(&world, BUDGET).await;
+    let (came, mut coming) = mpsc::unbounded_channel();
+    let consumer = builder(&client)
+        .pull_batch_size(1024)
+        .concurrency(1000)
+        .shutdown_timeout(Duration::ZERO)
+        .listener_with(came, |came, messages| async move {
+            came.send(messages.len()).unwrap();
+            pending::<ConsumeStatus>().await
+        });
+    let consumer = consumer.start().await.unwrap();
+    sleep(SECOND * 60).await;
+    let mut count = 0;
+    while let Ok(messages) = coming.try_recv() {
+        count += messages;
+    }
+    let held = count * 1100;
+    assert!(count > 32 && held <= 2 * BUDGET, "{held} bytes are held");
+    consumer.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_third_pull_of_a_backlog_brings_a_full_batch() {
+    let world = World::with_queues(1);
+    store(&world, 200);
+    let client = client(&world, 1 << 20).await;
+    let consumer = builder(&client).listener(|_| async { ConsumeStatus::CONSUME_SUCCESS });
+    let consumer = consumer.start().await.unwrap();
+    sleep(SECOND).await;
+    let pulls = world.pulls();
+    let brought: Vec<_> = pulls.windows(2).map(|two| two[1].1 - two[0].1).collect();
+    assert!(brought[0] >= 12, "{brought:?}");
+    assert!(brought[1] >= 24, "{brought:?}");
+    assert_eq!(brought[2..5], [32; 3], "{brought:?}");
     consumer.shutdown().await.unwrap();
 }

@@ -368,7 +368,19 @@ impl World {
         let state = self.state.lock();
         let queue = &state.queues[header.queue_id as usize];
         let first = usize::try_from(header.queue_offset).unwrap();
-        let end = queue.len().min(first + header.max_msg_nums as usize);
+        let mut left = header.max_msg_bytes.map_or(usize::MAX, |max| max as usize);
+        let fits = |message: &&StoredMessage| {
+            let len = message.encoded_len();
+            let fits = len <= left;
+            left = left.saturating_sub(len);
+            fits
+        };
+        let behind = queue.get(first..).unwrap_or_default().iter();
+        let fitting = behind.take(header.max_msg_nums as usize);
+        // One comes however large it is.
+        let end = queue
+            .len()
+            .min(first + fitting.take_while(fits).count().max(1));
         match queue.get(first..end) {
             Some([]) => None,
             Some(found) => Some(answer.pull(ResponseCode::SUCCESS, end as i64, found)),
