@@ -4,6 +4,9 @@ use std::future::Future;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
+use tokio::task::spawn_blocking;
+use tokio_util::task::AbortOnDropHandle;
+
 use crate::consumer::push::result::ConsumeResult;
 use crate::message::{MessageExt, MessageQueue};
 
@@ -114,7 +117,8 @@ where
 {
     async fn consume(&self, messages: Vec<MessageExt>, _context: &ConsumeContext) -> ConsumeResult {
         let listener = Arc::clone(&self.0);
-        let running = tokio::task::spawn_blocking(move || listener(messages).into());
+        // One that waits for a thread still is not to run when nobody waits for it any more.
+        let running = AbortOnDropHandle::new(spawn_blocking(move || listener(messages).into()));
         match running.await {
             Ok(result) => result,
             Err(ended) => match ended.try_into_panic() {
@@ -123,5 +127,41 @@ where
                 Err(_) => ConsumeResult::later(),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
+
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::consumer::push::result::ConsumeStatus;
+    use crate::consumer::sample;
+
+    #[test]
+    fn a_blocking_listener_that_waits_for_a_thread_does_not_run_when_nobody_waits_for_it() {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.max_blocking_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let (free, busy) = mpsc::channel::<()>();
+            let busy = spawn_blocking(move || busy.recv());
+            let runs = Arc::new(AtomicUsize::new(0));
+            let counted = Arc::clone(&runs);
+            let listener = Blocking(Arc::new(move |_: Vec<MessageExt>| {
+                counted.fetch_add(1, Ordering::SeqCst);
+                ConsumeStatus::CONSUME_SUCCESS
+            }));
+            let context = ConsumeContext::new("g".into(), MessageQueue::new("t", "b", 0), 0);
+            let consume = || listener.consume(vec![sample::message("t", 0)], &context);
+            assert!(consume().now_or_never().is_none());
+            free.send(()).unwrap();
+            busy.await.unwrap().unwrap();
+            // The only thread takes one after the other.
+            assert!(consume().await.is_success());
+            assert_eq!(runs.load(Ordering::SeqCst), 1);
+        });
     }
 }
