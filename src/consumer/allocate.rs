@@ -38,6 +38,13 @@ pub trait AllocateStrategy: fmt::Debug + Send + Sync + 'static {
         members: &[String],
         queues: &[MessageQueue],
     ) -> Vec<MessageQueue>;
+
+    /// Whether what it computes depends on how topics are called, so that it has to be given the names that all members know: those on
+    /// the wire, with the namespace.
+    #[doc(hidden)]
+    fn needs_wire_names(&self) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]

@@ -206,7 +206,8 @@ impl Group {
             }
         }
         let strategy = &*self.settings().strategy;
-        match plan::share(strategy, self.client().id(), members, &route.readable) {
+        let (namespace, me) = (self.client().namespace(), self.client().id());
+        match plan::share_in(namespace, strategy, me, members, &route.readable) {
             Share::Queues(wanted) => {
                 self.apply(topic, &wanted);
                 true

@@ -18,9 +18,13 @@ fn texts(list: &Value) -> Vec<String> {
 }
 
 fn queues(list: &Value) -> Vec<MessageQueue> {
+    queues_of("t", list)
+}
+
+fn queues_of(topic: &str, list: &Value) -> Vec<MessageQueue> {
     let queue = |text: &String| {
         let (broker, id) = text.rsplit_once(':').unwrap();
-        MessageQueue::new("t", broker, id.parse().unwrap())
+        MessageQueue::new(topic, broker, id.parse().unwrap())
     };
     texts(list).iter().map(queue).collect()
 }
@@ -55,7 +59,8 @@ fn a_rb_10_every_strategy_shares_queues_as_java_s() {
         let strategy = strategy(name, &row["given"]);
         assert_eq!(strategy.name(), name);
         names.insert(name.to_owned());
-        let (members, queues) = (texts(&row["members"]), queues(&row["queues"]));
+        let topic = row["topic"].as_str().unwrap_or("t");
+        let (members, queues) = (texts(&row["members"]), queues_of(topic, &row["queues"]));
         assert!(queues.is_sorted(), "Java's order of queues is ours: {line}");
         for (at, member) in members.iter().enumerate() {
             let shared = strategy.allocate(member, &members, &queues);

@@ -56,6 +56,10 @@ impl AllocateStrategy for ConsistentHash {
         let mine = queues.iter().filter(|queue| owner(queue) == Some(member));
         mine.cloned().collect()
     }
+
+    fn needs_wire_names(&self) -> bool {
+        true
+    }
 }
 
 fn hash(text: &str) -> u32 {

@@ -75,6 +75,10 @@ impl AllocateStrategy for MachineRoomNearby {
             });
         shared.flatten().collect()
     }
+
+    fn needs_wire_names(&self) -> bool {
+        self.within.needs_wire_names()
+    }
 }
 
 impl fmt::Debug for MachineRoomNearby {

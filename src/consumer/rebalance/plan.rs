@@ -2,10 +2,12 @@
 //!
 //! Knows: what a name server and a broker said of a topic and a group. Does not know: when to ask them, and how a queue is given up.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use crate::config::Namespace;
 use crate::consumer::allocate::AllocateStrategy;
 use crate::consumer::start_offset::Origin;
 use crate::protocol::message::MessageQueue;
@@ -55,6 +57,35 @@ pub(super) fn share(
                 .collect(),
         ),
         Err(_) => Share::Unknown,
+    }
+}
+
+/// The same where names have a namespace on the wire, for strategies to which they matter.
+pub(super) fn share_in(
+    namespace: &Namespace,
+    strategy: &dyn AllocateStrategy,
+    me: &str,
+    members: Vec<String>,
+    queues: &[MessageQueue],
+) -> Share {
+    if namespace.name().is_none() || !strategy.needs_wire_names() {
+        return share(strategy, me, members, queues);
+    }
+    let called = |queue: &MessageQueue, topic: Cow<'_, str>| MessageQueue {
+        topic: topic.into(),
+        ..queue.clone()
+    };
+    let outside = queues.iter();
+    let outside: Vec<_> = outside
+        .map(|queue| called(queue, namespace.wrap(&queue.topic)))
+        .collect();
+    match share(strategy, me, members, &outside) {
+        Share::Queues(mine) => {
+            let mine = mine.iter();
+            let mine = mine.map(|queue| called(queue, namespace.unwrap(&queue.topic)));
+            Share::Queues(mine.collect())
+        }
+        other => other,
     }
 }
 
@@ -126,7 +157,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::consumer::allocate::Average;
+    use crate::consumer::allocate::{Average, ConsistentHash, MachineRoomNearby};
 
     fn queue(topic: &str, id: i32) -> MessageQueue {
         MessageQueue::new(topic, "b", id)
@@ -195,6 +226,24 @@ mod tests {
         let mine = share(&Broken, "a", members.clone(), &queues(0..2));
         assert_eq!(mine, Share::Queues(queues([0]).into_iter().collect()));
         assert_eq!(share(&Broken, "b", members, &queues(0..2)), Share::Unknown);
+    }
+
+    #[test]
+    fn hashes_are_those_of_the_names_that_java_s_members_see() {
+        let (members, bare) = (strings(&["a", "b", "c"]), queues(0..32));
+        let wrapped: Vec<_> = (0..32).map(|id| queue("ns%t", id)).collect();
+        let room = |_: &str| String::new();
+        let nearby = MachineRoomNearby::new(ConsistentHash::default(), room, room);
+        let namespace = Namespace::new(Some("ns"));
+        for strategy in [&ConsistentHash::default() as &dyn AllocateStrategy, &nearby] {
+            let theirs = strategy.allocate("a", &members, &wrapped).into_iter();
+            let theirs = theirs.map(|mine| queue("t", mine.queue_id)).collect();
+            let ours = share_in(&namespace, strategy, "a", members.clone(), &bare);
+            assert_eq!(ours, Share::Queues(theirs));
+            assert_ne!(ours, share(strategy, "a", members.clone(), &bare));
+        }
+        let average = share_in(&namespace, &Average, "a", members.clone(), &bare);
+        assert_eq!(average, share(&Average, "a", members, &bare));
     }
 
     #[test]

@@ -22,7 +22,7 @@ import org.apache.rocketmq.common.message.MessageQueue;
 
 /**
  * How Apache's Java client shares queues. A line is one sharing: "strategy" (its name), "given" (what it was made with), "members",
- * "queues" (each "broker:number"; all are of the topic "t"), and "shares": for each member the places of its queues in that list.
+ * "queues" (each "broker:number"; all are of the topic "t", or of "topic" if that is there), and "shares": for each member the places of its queues in that list.
  */
 public class Allocations {
     private static final PrintStream OUT = new PrintStream(new FileOutputStream(FileDescriptor.out), true, StandardCharsets.UTF_8);
@@ -45,6 +45,9 @@ public class Allocations {
             print(new AllocateMessageQueueConsistentHash(nodes), nodes, members("192.168.1.%d@4711#%d", 6), many);
         }
         print(new AllocateMessageQueueConsistentHash(), 10, members("10.0.0.%d@\u5ba2\u6237\u7aef\ud83d\ude80#%d", 4), many);
+        // As members with a namespace see them.
+        many.forEach(queue -> queue.setTopic("ns%" + queue.getTopic()));
+        print(new AllocateMessageQueueConsistentHash(), 10, members("10.0.0.%d@DEFAULT#%032x", 5), many);
         for (int[] size : SIZES) {
             List<MessageQueue> queues = queues(size[1], "broker-a", "broker-b");
             byConfig(members("10.0.0.%d@%d", size[0]), queues);
@@ -100,6 +103,10 @@ public class Allocations {
         }
         JSONObject line = new JSONObject(true).fluentPut("strategy", strategy.getName()).fluentPut("given", given)
             .fluentPut("members", members).fluentPut("queues", names(queues)).fluentPut("shares", shares);
+        String topic = queues.get(0).getTopic();
+        if (!topic.equals("t")) {
+            line.put("topic", topic);
+        }
         OUT.println(JSON.toJSONString(line, SerializerFeature.WriteMapNullValue));
     }
 
