@@ -16,7 +16,9 @@ use crate::consumer::offset::{OffsetStore, Offsets};
 use crate::consumer::profile::{ConsumeType, MessageModel};
 use crate::consumer::push::PushConsumer;
 use crate::consumer::push::concurrent::{Concurrent, ListenerSettings};
-use crate::consumer::push::listener::{Blocking, Closure, ClosureWith, MessageListener};
+use crate::consumer::push::listener::{
+    Blocking, Closure, ClosureInContext, ClosureWith, ConsumeContext, MessageListener,
+};
 use crate::consumer::push::result::ConsumeResult;
 use crate::consumer::setup::{OPERATION, Setup, check_pause, check_range, invalid};
 use crate::consumer::start_offset::ConsumeFromWhere;
@@ -211,6 +213,30 @@ impl PushConsumerBuilder {
         Fut::Output: Into<ConsumeResult>,
     {
         self.message_listener(ClosureWith(state, listener))
+    }
+
+    /// Consumes with an async closure that also wants to know where the messages come from.
+    ///
+    /// ```
+    /// use rocketmq_sdk::{ConsumeContext, ConsumeResult, PushConsumer};
+    ///
+    /// let builder = PushConsumer::builder("group1").subscribe("t", "*");
+    /// let builder = builder.contextual_listener(|messages, context: ConsumeContext| async move {
+    ///     println!("{} messages of {}", messages.len(), context.queue());
+    ///     match context.reconsume_times() {
+    ///         ..3 => ConsumeResult::later(),
+    ///         _ => ConsumeResult::dead_letter(),
+    ///     }
+    /// });
+    /// # let _ = builder;
+    /// ```
+    pub fn contextual_listener<F, Fut>(self, listener: F) -> Self
+    where
+        F: Fn(Vec<MessageExt>, ConsumeContext) -> Fut + Send + Sync + 'static,
+        Fut: Future + Send + 'static,
+        Fut::Output: Into<ConsumeResult>,
+    {
+        self.message_listener(ClosureInContext(listener))
     }
 
     /// Consumes with a closure that may block: it runs on tokio's threads for blocking code. One that never comes back keeps its

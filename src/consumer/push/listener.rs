@@ -13,7 +13,7 @@ use crate::message::{MessageExt, MessageQueue};
 /// Consumes messages: for what a closure cannot hold.
 ///
 /// Closures are given to [`listener`](crate::PushConsumerBuilder::listener) and its sisters; this is for a type that wants its own
-/// state by reference, or the context:
+/// state by reference:
 ///
 /// ```
 /// use rocketmq_sdk::{ConsumeContext, ConsumeResult, MessageExt, MessageListener};
@@ -34,7 +34,7 @@ use crate::message::{MessageExt, MessageQueue};
 pub trait MessageListener: Send + Sync + 'static {
     /// Consumes messages of one queue. Several calls run at a time.
     ///
-    /// There are as many messages as [`batch_max_size`](crate::PushConsumerBuilder::consume_batch_max_size) allows at most, and at
+    /// There are as many messages as [`consume_batch_max_size`](crate::PushConsumerBuilder::consume_batch_max_size) allows at most, and at
     /// least one. A panic is a failure of these messages and of nothing else. The future is dropped when it takes longer than the
     /// [consume timeout](crate::PushConsumerBuilder::consume_timeout), or when the consumer ends.
     fn consume(
@@ -107,6 +107,20 @@ where
     }
 }
 
+/// A closure that wants the context.
+pub(super) struct ClosureInContext<F>(pub(super) F);
+
+impl<F, Fut> MessageListener for ClosureInContext<F>
+where
+    F: Fn(Vec<MessageExt>, ConsumeContext) -> Fut + Send + Sync + 'static,
+    Fut: Future + Send,
+    Fut::Output: Into<ConsumeResult>,
+{
+    async fn consume(&self, messages: Vec<MessageExt>, context: &ConsumeContext) -> ConsumeResult {
+        (self.0)(messages, context.clone()).await.into()
+    }
+}
+
 /// A closure that blocks its thread.
 pub(super) struct Blocking<F>(pub(super) Arc<F>);
 
@@ -163,5 +177,21 @@ mod tests {
             assert!(consume().await.is_success());
             assert_eq!(runs.load(Ordering::SeqCst), 1);
         });
+    }
+
+    #[tokio::test]
+    async fn a_closure_may_want_the_context() {
+        let listener = ClosureInContext(|messages: Vec<MessageExt>, context: ConsumeContext| {
+            let failures = context.reconsume_times() as usize;
+            async move {
+                assert_eq!((context.group(), messages.len()), ("g", 1));
+                assert_eq!(*context.queue(), MessageQueue::new("t", "b", 0));
+                ConsumeResult::later().ack_first(failures)
+            }
+        });
+        let context = ConsumeContext::new("g".into(), MessageQueue::new("t", "b", 0), 3);
+        let messages = vec![sample::message("t", 0)];
+        let result = listener.consume(messages, &context).await;
+        assert_eq!(result, ConsumeResult::later().ack_first(3));
     }
 }
