@@ -114,7 +114,8 @@ impl PushConsumerBuilder {
 
     /// Has the brokers share the queues among the members, instead of every member computing its share: with
     /// [`allocate_strategy`](Self::allocate_strategy), which has to be [`Average`](crate::Average) or
-    /// [`AverageByCircle`](crate::AverageByCircle) then. Brokers of version 4.9 cannot; there the members do. All members have to say the same.
+    /// [`AverageByCircle`](crate::AverageByCircle) then. Brokers of version 4.9 cannot; there the members do. All members have to say
+    /// the same.
     pub const fn server_side_assignment(mut self) -> Self {
         self.setup.brokers_share = true;
         self
@@ -296,37 +297,39 @@ impl PushConsumerBuilder {
         self
     }
 
-    /// How many messages of one topic may wait for listeners before pulling stops, in all queues of this consumer together: 1 to
-    /// 6553500. Each queue has an equal part of it, at least one message, instead of
-    /// [`pull_threshold_for_queue`](Self::pull_threshold_for_queue). By default there is no such limit.
+    /// How many messages of one topic may be here before pulling stops, in all queues of this consumer together: 1 to 6553500. Each
+    /// queue has an equal part of it, at least one message, instead of
+    /// [`pull_threshold_for_queue`](Self::pull_threshold_for_queue), and counts in the same way. By default there is no such limit.
     pub const fn pull_threshold_for_topic(mut self, messages: usize) -> Self {
         self.setup.topic_limits.count = Some(messages);
         self
     }
 
-    /// How many bytes of one topic may wait for listeners before pulling stops, in all queues of this consumer together: at least 1.
-    /// Each queue has an equal part of it instead of [`pull_threshold_size_for_queue`](Self::pull_threshold_size_for_queue). By default
-    /// there is no such limit.
+    /// How many bytes of one topic may be here before pulling stops, in all queues of this consumer together: at least 1. Each queue has
+    /// an equal part of it instead of [`pull_threshold_size_for_queue`](Self::pull_threshold_size_for_queue), and counts in the same way.
+    /// By default there is no such limit.
     pub const fn pull_threshold_size_for_topic(mut self, bytes: usize) -> Self {
         self.setup.topic_limits.bytes = Some(bytes);
         self
     }
 
-    /// How many messages of one queue may wait for listeners before pulling stops: 1 to 65535. Default 1000.
+    /// How many messages of one queue may be here before pulling stops, those that wait for listeners and those that listeners have: 1
+    /// to 65535. Default 1000. There are as many more as one pull brings, since the last one is made while the limit is not passed.
     pub const fn pull_threshold_for_queue(mut self, messages: usize) -> Self {
         self.setup.limits.count = messages;
         self
     }
 
-    /// How many bytes of one queue may wait for listeners before pulling stops: at least 1. Default 100 MiB. All queues together are
-    /// bounded by [`ClientConfig::max_buffered_bytes`].
+    /// How many bytes of one queue may be here before pulling stops: at least 1. Default 100 MiB. They count as those of
+    /// [`pull_threshold_for_queue`](Self::pull_threshold_for_queue), those of one pull until the last of them is finished. All queues
+    /// together are bounded by [`ClientConfig::max_buffered_bytes`].
     pub const fn pull_threshold_size_for_queue(mut self, bytes: usize) -> Self {
         self.setup.limits.bytes = bytes;
         self
     }
 
-    /// How far the offsets of one queue's messages that wait for listeners may be apart before pulling stops: 1 to 65535.
-    /// Default 2000.
+    /// How far the offsets of one queue's messages may be apart before pulling stops, from the first that is not finished to the last
+    /// that is here: 1 to 65535. Default 2000. A pull may pass it by what it brings.
     pub const fn consume_max_span(mut self, offsets: u16) -> Self {
         self.setup.limits.span = offsets as i64;
         self
@@ -359,8 +362,8 @@ impl PushConsumerBuilder {
         self
     }
 
-    /// How long [`shutdown`](PushConsumer::shutdown) lets listeners go on: at most a year. Default 10 s. Committing and leaving the group may then take
-    /// up to the [request timeout](ClientConfig::request_timeout).
+    /// How long [`shutdown`](PushConsumer::shutdown) lets listeners go on: at most a year. Default 10 s. Committing and leaving the
+    /// group may then take up to the [request timeout](ClientConfig::request_timeout).
     pub const fn shutdown_timeout(mut self, timeout: Duration) -> Self {
         self.shutdown_timeout = timeout;
         self
