@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -31,7 +31,8 @@ use crate::consumer::report::ConsumerReport;
 use crate::consumer::start_offset::{ConsumeFromWhere, Origin};
 use crate::consumer::stats::{SAMPLING, Stats};
 use crate::consumer::subscription::{Subscription, retry_topic};
-use crate::message::MessageQueue;
+use crate::message::{MessageExt, MessageQueue};
+use crate::protocol::request::consume_directly::ConsumedDirectlyBody;
 
 /// How often queues are looked at that may have stopped, and counters.
 const WATCH: Duration = SAMPLING;
@@ -46,6 +47,16 @@ const ABANDONED: Duration = Duration::from_secs(1);
 pub(crate) trait Sink: Send + Sync + 'static {
     /// A queue has messages, or one that failed is due again. It is offered once until its messages are taken.
     fn ready(self: Arc<Self>, group: &Arc<Group>, queue: Arc<Assigned>);
+
+    /// Consumes a message that a tool sent, beside those of the queues, and says what came of it. `None` when there are no listeners,
+    /// or they have as many of those as they take.
+    fn consume_directly(
+        self: Arc<Self>,
+        _group: &Arc<Group>,
+        _message: MessageExt,
+    ) -> Option<oneshot::Receiver<ConsumedDirectlyBody>> {
+        None
+    }
 
     /// How many listeners run at a time; `None` where there are none.
     fn concurrency(&self) -> Option<usize> {
@@ -203,8 +214,8 @@ impl Group {
         &self.store
     }
 
-    pub(super) fn sink(&self) -> &dyn Sink {
-        &*self.sink
+    pub(super) const fn sink(&self) -> &Arc<dyn Sink> {
+        &self.sink
     }
 
     pub(super) const fn suspension(&self) -> &Suspension {

@@ -1,25 +1,27 @@
-//! What brokers ask of a member, because a tool asks them: to move its offsets (220), which offsets it holds (221), and what it is
-//! doing (307).
+//! What brokers ask of a member, because a tool asks them: to move its offsets (220), which offsets it holds (221), what it is
+//! doing (307), and to consume a message (309).
 //!
-//! Does not know: how a queue begins again, and what is counted.
+//! Does not know: how a queue begins again, what is counted, and how a listener is run.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::{debug, info};
 
 use crate::client::Member;
 use crate::consumer::group::Group;
-use crate::message::MessageQueue;
+use crate::message::{MessageExt, MessageQueue};
 use crate::protocol::DecodeError;
 use crate::protocol::code::ResponseCode;
 use crate::protocol::command::Command;
 use crate::protocol::java_json;
-use crate::protocol::message::OffsetTable;
+use crate::protocol::message::{OffsetTable, StoredMessage};
 use crate::protocol::request::Request;
+use crate::protocol::request::consume_directly::ConsumeDirectly;
 use crate::protocol::request::consumer_running_info::{
     ConsumerRunningInfoBody, GetConsumerRunningInfo, property,
 };
@@ -31,12 +33,17 @@ use crate::transport::Connection;
 /// What tools are told of the client.
 const VERSION: &str = concat!("rocketmq-sdk ", env!("CARGO_PKG_VERSION"));
 
+/// How long a broker waits for what a listener says to a tool's message.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// What became of a request.
 enum Served {
     /// It is meant for somebody else.
     NotOurs,
+    /// There is no answer, or it comes later.
     Done,
     Answer(Bytes),
+    Refused(ResponseCode, &'static str),
 }
 
 impl Group {
@@ -46,6 +53,7 @@ impl Group {
             ResetOffset::CODE => self.reset_offsets(command),
             GetConsumerStatus::CODE => self.offsets_of_topic(command),
             GetConsumerRunningInfo::CODE => self.running_info(command),
+            ConsumeDirectly::CODE => self.consume_directly(from, command),
             _ => return false,
         };
         let code = command.request_code();
@@ -53,6 +61,7 @@ impl Group {
             Ok(Served::NotOurs) => return false,
             Ok(Served::Done) => Ok(()),
             Ok(Served::Answer(body)) => from.respond(command, ResponseCode::SUCCESS, None, &body),
+            Ok(Served::Refused(code, why)) => from.respond(command, code, Some(why), &Bytes::new()),
             Err(error) => {
                 debug!(%code, %error, addr = %from.addr(), "a request that cannot be read");
                 let (code, remark) = (ResponseCode::SYSTEM_ERROR, error.to_string());
@@ -135,6 +144,48 @@ impl Group {
                 .collect(),
             ..ConsumerRunningInfoBody::default()
         })
+    }
+
+    /// Has a listener consume the message in the body, beside those of the queues, and answers with what it says. No offset moves.
+    fn consume_directly(
+        self: &Arc<Self>,
+        from: &Connection,
+        command: &Command,
+    ) -> Result<Served, DecodeError> {
+        let header: ConsumeDirectly<'_> = command.header()?;
+        if !self.is_named(&header.consumer_group) || self.sink().concurrency().is_none() {
+            return Ok(Served::NotOurs);
+        }
+        let stored = StoredMessage::decode(&mut command.body.clone())?;
+        if self.is_leaving() || self.suspension().is_on() {
+            let why = "the consumer is suspended, or ends";
+            return Ok(Served::Refused(ResponseCode::SYSTEM_ERROR, why));
+        }
+        let namespace = self.client().namespace();
+        let queue = MessageQueue {
+            topic: namespace.unwrap(&stored.topic).into(),
+            broker_name: header.broker_name.unwrap_or_default().into(),
+            queue_id: stored.queue_id,
+        };
+        info!(group = self.name(), %queue, offset = stored.queue_offset, "a tool has a message consumed");
+        let mut message = MessageExt::new(stored, queue);
+        message.leave(namespace);
+        let Some(said) = Arc::clone(self.sink()).consume_directly(self, message) else {
+            let why = "too many messages of tools wait for the listeners";
+            return Ok(Served::Refused(ResponseCode::SYSTEM_BUSY, why));
+        };
+        let (to, command) = (from.clone(), command.clone());
+        self.spawn("consume directly", async move {
+            // Nobody has to say anything to a broker that has given up; a listener that has not begun does not begin then.
+            if let Ok(Ok(said)) = timeout(PATIENCE, said).await {
+                // Names and numbers are always JSON.
+                let body = java_json::to_vec(&said).unwrap_or_default().into();
+                if let Err(error) = to.respond(&command, ResponseCode::SUCCESS, None, &body) {
+                    debug!(%error, addr = %to.addr(), "cannot answer a request");
+                }
+            }
+        });
+        Ok(Served::Done)
     }
 
     fn properties(&self, consume_type: String) -> BTreeMap<String, String> {

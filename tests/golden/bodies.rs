@@ -13,6 +13,7 @@ use rocketmq_sdk::protocol::message::{
 };
 use rocketmq_sdk::protocol::request::{
     connections::{ConsumerConnectionsBody, ProducerConnectionsBody},
+    consume_directly::ConsumedDirectlyBody,
     consume_stats::ConsumeStatsBody,
     consumer_list::ConsumerListBody,
     consumer_running_info::ConsumerRunningInfoBody,
@@ -279,6 +280,7 @@ fn bodies_keep_what_java_wrote() {
     survives::<ConsumeStatsBody>(RequestCode::GET_CONSUME_STATS, "done", true);
     survives::<ConsumerConnectionsBody>(RequestCode::GET_CONSUMER_CONNECTION_LIST, "done", true);
     survives::<ConsumerRunningInfoBody>(RequestCode::GET_CONSUMER_RUNNING_INFO, "done", true);
+    survives::<ConsumedDirectlyBody>(RequestCode::CONSUME_MESSAGE_DIRECTLY, "done", true);
     survives::<ProducerConnectionsBody>(RequestCode::GET_PRODUCER_CONNECTION_LIST, "done", true);
     survives::<RuntimeInfoBody>(RequestCode::GET_BROKER_RUNTIME_INFO, "done", true);
     survives::<RegisterBrokerBody>(RequestCode::REGISTER_BROKER, "done", false);

@@ -9,6 +9,7 @@ use rocketmq_sdk::protocol::fields::{Fields, Header, NoFields};
 use rocketmq_sdk::protocol::frame;
 use rocketmq_sdk::protocol::request::{
     connections::{GetConsumerConnections, GetProducerConnections},
+    consume_directly::ConsumeDirectly,
     consume_stats::GetConsumeStats,
     consumer_list::GetConsumerList,
     consumer_offset::{QueryConsumerOffset, QueryConsumerOffsetResponse, UpdateConsumerOffset},
@@ -228,6 +229,7 @@ fn typed(golden: &Golden) -> Option<BTreeMap<String, String>> {
         RequestCode::GET_CONSUMER_RUNNING_INFO => {
             through::<GetConsumerRunningInfo<'_>>(command, name)
         }
+        RequestCode::CONSUME_MESSAGE_DIRECTLY => through::<ConsumeDirectly<'_>>(command, name),
         RequestCode::GET_TOPIC_CONFIG => through::<GetTopicConfig<'_>>(command, name),
         _ => return None,
     })

@@ -6,11 +6,12 @@ use std::time::Duration;
 use rocketmq_sdk::protocol::code::{RequestCode, ResponseCode};
 use rocketmq_sdk::protocol::command::Command;
 use rocketmq_sdk::protocol::java_json;
+use rocketmq_sdk::protocol::request::consume_directly::{ConsumedDirectlyBody, said};
 use rocketmq_sdk::protocol::request::consumer_running_info::{ConsumerRunningInfoBody, property};
 use rocketmq_sdk::protocol::request::consumer_status::ConsumerStatusBody;
 use rocketmq_sdk::{
-    AverageByCircle, ConsistentHash, ConsumeFromWhere, ConsumeStatus, ErrorKind, Message,
-    MessageModel, MessageQueue, PushConsumer, PushConsumerBuilder,
+    AverageByCircle, ConsistentHash, ConsumeFromWhere, ConsumeResult, ConsumeStatus, ErrorKind,
+    Message, MessageExt, MessageModel, MessageQueue, PushConsumer, PushConsumerBuilder,
 };
 use rocketmq_testkit::Entry;
 use tokio::time::{Instant, sleep};
@@ -300,4 +301,78 @@ async fn a_pc_02_what_brokers_cannot_share_is_refused() {
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         assert!(error.to_string().contains(named), "{error}");
     }
+}
+
+/// A tool has the member consume one of its messages again, and says what the listener said.
+async fn consume_directly(
+    addr: &str,
+    group: &str,
+    client_id: &str,
+    message: &MessageExt,
+) -> ConsumedDirectlyBody {
+    let answer = ask(addr, RequestCode::CONSUME_MESSAGE_DIRECTLY, |fields| {
+        fields.put("consumerGroup", group);
+        fields.put("clientId", client_id);
+        fields.put("msgId", message.offset_msg_id());
+        fields.put("topic", message.topic());
+    })
+    .await;
+    let (code, remark) = (answer.response_code(), &answer.remark);
+    assert_eq!(code, ResponseCode::SUCCESS, "{remark:?}");
+    java_json::from_slice("what was said", &answer.body).unwrap()
+}
+
+#[tokio::test]
+async fn a_tool_has_a_member_consume_a_message_and_hears_what_its_listener_says() {
+    let target = Target::shared().await;
+    let topic = target.topic("direct", 1).await;
+    let group = target.name("direct");
+    let received = Received::default();
+    let builder = target.consumer(&group).subscribe(&*topic, "*");
+    let builder = builder
+        .consume_from(ConsumeFromWhere::FirstOffset)
+        .commit_interval(Duration::from_millis(50));
+    let builder = builder.listener_with(received.clone(), |received, messages| async move {
+        let text = body(&messages[0]);
+        let count = received.times().get(&text).copied().unwrap_or(0);
+        received.add(messages);
+        match &*text {
+            // At first each of them is consumed.
+            _ if count == 0 => ConsumeResult::success(),
+            "m1" => ConsumeResult::later_because("not now"),
+            "m2" => panic!("on purpose"),
+            _ => ConsumeResult::success(),
+        }
+    });
+    let consumer = builder.start().await.unwrap();
+    send(&target, &topic, "m", 3).await;
+    wait_until_committed(&target, &topic, &group, 1, 3).await;
+    let addr = target.brokers().await.remove(0);
+    for message in received.all() {
+        let text = body(&message);
+        let answer = consume_directly(&addr, &group, consumer.client_id(), &message).await;
+        let (wanted, remark) = match &*text {
+            "m1" => (said::LATER, Some("not now")),
+            "m2" => (said::EXCEPTION, Some("the listener panicked: on purpose")),
+            _ => (said::SUCCESS, None),
+        };
+        assert_eq!(
+            (&*answer.consume_result, answer.remark.as_deref()),
+            (wanted, remark)
+        );
+        assert!(answer.auto_commit && !answer.order);
+    }
+    assert!(received.times().values().all(|times| *times == 2));
+    let all = received.all();
+    let ids: Vec<_> = all.iter().map(MessageExt::msg_id).collect();
+    assert_eq!(ids[..3], ids[3..], "the messages are the same");
+    assert!(all.iter().all(|message| {
+        message.queue() == all[0].queue()
+            && message.topic() == topic
+            && message.reconsume_times() == 0
+    }));
+    sleep(Duration::from_millis(200)).await;
+    let queue = all[0].queue();
+    assert_eq!(committed_offset(&addr, &group, queue).await, Some(3));
+    assert!(consumer.shutdown().await.unwrap().is_clean());
 }

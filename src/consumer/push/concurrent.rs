@@ -14,6 +14,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures::FutureExt;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, error, warn};
@@ -21,12 +22,14 @@ use tracing::{debug, error, warn};
 use crate::consumer::assigned::{Assigned, Taken};
 use crate::consumer::body;
 use crate::consumer::group::{Group, Sink};
+use crate::consumer::push::direct::{self, Direct};
 use crate::consumer::push::dispatch::{Dispatch, Place};
 use crate::consumer::push::listener::{ConsumeContext, MessageListener};
 use crate::consumer::push::result::ConsumeResult;
 use crate::consumer::push::retry::{Batch, RETRY_HERE};
 use crate::error::panic_text;
 use crate::message::{MAX_INFLATED, MessageExt};
+use crate::protocol::request::consume_directly::ConsumedDirectlyBody;
 
 /// How listeners are run.
 #[derive(Debug, Clone)]
@@ -50,15 +53,39 @@ pub(super) struct ListenerSettings {
 pub(super) struct Concurrent<L> {
     listener: L,
     settings: ListenerSettings,
-    dispatch: Arc<Dispatch<Arc<Assigned>>>,
+    dispatch: Arc<Dispatch<Work>>,
     /// Those of topics that have listeners of their own.
-    own: HashMap<String, Arc<Dispatch<Arc<Assigned>>>>,
+    own: HashMap<String, Arc<Dispatch<Work>>>,
+    /// Bounds how many messages of tools are here.
+    direct: Arc<Semaphore>,
+}
+
+/// What a worker takes.
+enum Work {
+    /// A queue that has something.
+    Queue(Arc<Assigned>),
+    /// A message that a tool sent. Rare, and large.
+    Direct(Box<Direct>),
 }
 
 impl<L: MessageListener> Sink for Concurrent<L> {
     fn ready(self: Arc<Self>, group: &Arc<Group>, queue: Arc<Assigned>) {
-        let place = self.offer(queue);
+        let place = self.offer_queue(queue);
         self.start_worker(group, place);
+    }
+
+    fn consume_directly(
+        self: Arc<Self>,
+        group: &Arc<Group>,
+        message: MessageExt,
+    ) -> Option<oneshot::Receiver<ConsumedDirectlyBody>> {
+        let permit = Arc::clone(&self.direct).try_acquire_owned().ok()?;
+        let (direct, answered) = Direct::new(message, permit);
+        let place = self
+            .dispatch_of(direct.topic())
+            .offer(Work::Direct(Box::new(direct)));
+        self.start_worker(group, place);
+        Some(answered)
     }
 
     fn concurrency(&self) -> Option<usize> {
@@ -74,39 +101,57 @@ impl<L: MessageListener> Concurrent<L> {
             listener,
             own: own.collect(),
             dispatch: Dispatch::new(settings.concurrency),
+            direct: Arc::new(Semaphore::new(direct::MOST)),
             settings,
         }
     }
 
-    /// Gives a queue to the workers of its topic.
-    fn offer(&self, queue: Arc<Assigned>) -> Option<Place<Arc<Assigned>>> {
-        let own = self.own.get(&*queue.queue().topic);
-        own.unwrap_or(&self.dispatch).offer(queue)
+    /// What hands out to the workers of a topic.
+    fn dispatch_of(&self, topic: &str) -> &Arc<Dispatch<Work>> {
+        self.own.get(topic).unwrap_or(&self.dispatch)
     }
 
-    fn start_worker(self: &Arc<Self>, group: &Arc<Group>, place: Option<Place<Arc<Assigned>>>) {
+    fn offer_queue(&self, queue: Arc<Assigned>) -> Option<Place<Work>> {
+        let dispatch = self.dispatch_of(&queue.queue().topic);
+        dispatch.offer(Work::Queue(queue))
+    }
+
+    fn start_worker(self: &Arc<Self>, group: &Arc<Group>, place: Option<Place<Work>>) {
         if let Some(place) = place {
             group.spawn("listener", Arc::clone(self).work(Arc::clone(group), place));
         }
     }
 
     /// Takes and consumes while there is something.
-    async fn work(self: Arc<Self>, group: Arc<Group>, mut place: Place<Arc<Assigned>>) {
-        while let Some((queue, help)) = place.next() {
+    async fn work(self: Arc<Self>, group: Arc<Group>, mut place: Place<Work>) {
+        while let Some((work, help)) = place.next() {
             self.start_worker(&group, help);
-            if group.put_aside(&queue) {
-                continue;
+            match work {
+                Work::Queue(queue) => self.take_from(&group, &queue, &mut place).await,
+                Work::Direct(direct) => direct.run(&self.listener, &self.settings).await,
             }
-            let Some(taken) = queue.take(self.settings.batch, Instant::now()) else {
-                continue;
-            };
-            if taken.more {
-                self.start_worker(&group, self.offer(Arc::clone(&queue)));
-            }
-            self.consume(&group, &queue, taken, &mut place).await;
             // A listener that never waits must not keep the thread to itself.
             consume_budget().await;
         }
+    }
+
+    /// Takes some out of a queue, and consumes that.
+    async fn take_from(
+        self: &Arc<Self>,
+        group: &Arc<Group>,
+        queue: &Arc<Assigned>,
+        place: &mut Place<Work>,
+    ) {
+        if group.put_aside(queue) {
+            return;
+        }
+        let Some(taken) = queue.take(self.settings.batch, Instant::now()) else {
+            return;
+        };
+        if taken.more {
+            self.start_worker(group, self.offer_queue(Arc::clone(queue)));
+        }
+        self.consume(group, queue, taken, place).await;
     }
 
     /// Runs the listener on what was taken out.
@@ -115,7 +160,7 @@ impl<L: MessageListener> Concurrent<L> {
         group: &Arc<Group>,
         queue: &Arc<Assigned>,
         taken: Taken,
-        place: &mut Place<Arc<Assigned>>,
+        place: &mut Place<Work>,
     ) {
         let Taken {
             ticket,
@@ -151,7 +196,7 @@ impl<L: MessageListener> Concurrent<L> {
         batch: &Batch<'_>,
         which: Range<usize>,
         messages: Vec<MessageExt>,
-        place: &mut Place<Arc<Assigned>>,
+        place: &mut Place<Work>,
     ) {
         let group = Arc::clone(&self.settings.group);
         let failures = messages.iter().map(MessageExt::reconsume_times).max();
@@ -249,7 +294,7 @@ fn open_all(messages: &mut [MessageExt]) -> bool {
 }
 
 /// The outcome of a future that stays where it is.
-fn poll<F: Future>(mut slot: Pin<&mut Option<F>>) -> impl Future<Output = F::Output> {
+pub(super) fn poll<F: Future>(mut slot: Pin<&mut Option<F>>) -> impl Future<Output = F::Output> {
     poll_fn(move |cx| match slot.as_mut().as_pin_mut() {
         Some(future) => future.poll(cx),
         None => Poll::Pending,

@@ -12,6 +12,7 @@ use crate::message::MessageQueue;
 mod builder;
 mod concurrent;
 mod copy;
+mod direct;
 mod dispatch;
 mod listener;
 mod result;

@@ -5,6 +5,7 @@
 
 pub mod check_transaction_state;
 pub mod connections;
+pub mod consume_directly;
 pub mod consume_stats;
 pub mod consumer_list;
 pub mod consumer_offset;

@@ -4,6 +4,7 @@ use bytes::BytesMut;
 
 use super::check_transaction_state::CheckTransactionState;
 use super::connections::{GetConsumerConnections, GetProducerConnections};
+use super::consume_directly::ConsumeDirectly;
 use super::consume_stats::GetConsumeStats;
 use super::consumer_running_info::GetConsumerRunningInfo;
 use super::consumer_status::{GetConsumerStatus, InvokeConsumerStatus};
@@ -104,6 +105,15 @@ fn headers_come_back_as_they_were() {
             client_id: "c".into(),
             jstack_enable: Some(false),
             broker_name: bname(),
+        },
+        ConsumeDirectly {
+            consumer_group: "g".into(),
+            client_id: "c".into(),
+            msg_id: "m".into(),
+            broker_name: Some("b".into()),
+            topic: Some("t".into()),
+            topic_sys_flag: Some(1),
+            group_sys_flag: Some(2),
         },
         GetGroup { group: "g".into(), broker_name: bname() },
         DeleteGroup { group_name: "g".into(), clean_offset: Some(true), remove_offset: Some(false) },

@@ -2,8 +2,10 @@
 
 use std::slice;
 
+use bytes::Bytes;
 use rocketmq_sdk::protocol::code::ResponseCode;
 use rocketmq_sdk::protocol::fields::NoFields;
+use rocketmq_sdk::protocol::request::Request;
 use rocketmq_sdk::protocol::request::consumer_running_info::GetConsumerRunningInfo;
 
 use crate::broker::Broker;
@@ -12,8 +14,20 @@ use crate::net::call::{Answer, Call, Refusal};
 
 pub(super) fn handle(broker: &mut Broker, call: &mut Call<'_>) -> Result<(), Refusal> {
     let request: GetConsumerRunningInfo<'_> = call.header()?;
-    let (group, client_id) = (request.consumer_group.clone(), request.client_id.clone());
-    let members = broker.groups.consumer(&group).into_iter();
+    let member = (&*request.consumer_group, &*request.client_id);
+    let body = call.request.body.clone();
+    ask_member(broker, call, member, &request, &body)
+}
+
+/// Asks the member with this client id of a group, and hands its answer on.
+pub(super) fn ask_member<'a, R: Request<'a>>(
+    broker: &mut Broker,
+    call: &Call<'_>,
+    (group, client_id): (&str, &str),
+    request: &R,
+    body: &Bytes,
+) -> Result<(), Refusal> {
+    let members = broker.groups.consumer(group).into_iter();
     let mut members = members.flat_map(|online| online.members.values());
     let Some(member) = members.find(|member| member.client_id == client_id) else {
         let remark = format!("The Consumer <{group}> <{client_id}> not online");
@@ -26,7 +40,7 @@ pub(super) fn handle(broker: &mut Broker, call: &mut Call<'_>) -> Result<(), Ref
     let peer = member.peer.clone();
     let later = call.later();
     let who = format!("consumer <{group}> <{client_id}>");
-    broker.relay(&peer, &request, &call.request.body, move |outcome| {
+    broker.relay(&peer, request, body, move |outcome| {
         let failed = |code, remark: &str| {
             later.answer_with(&Answer {
                 code,

@@ -1,6 +1,7 @@
 //! What a broker does with requests: one file per file of `protocol::request`, each starting with the codes that it answers.
 
 mod connections;
+mod consume_directly;
 mod consume_stats;
 mod consumer_list;
 mod consumer_offset;
@@ -74,6 +75,7 @@ pub(super) fn handle(broker: &mut Broker, call: &mut Call<'_>) -> Result<(), Ref
         RequestCode::INVOKE_BROKER_TO_RESET_OFFSET => reset_offset::handle(broker, call),
         RequestCode::INVOKE_BROKER_TO_GET_CONSUMER_STATUS => consumer_status::handle(broker, call),
         RequestCode::GET_CONSUMER_RUNNING_INFO => consumer_running_info::handle(broker, call),
+        RequestCode::CONSUME_MESSAGE_DIRECTLY => consume_directly::handle(broker, call),
         RequestCode::QUERY_ASSIGNMENT => query_assignment::query(broker, call),
         RequestCode::SET_MESSAGE_REQUEST_MODE => query_assignment::set_mode(broker, call),
         _ => Err(Refusal::not_supported(call.request)),
