@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use rocketmq_sdk::{
-    ConsumeFromWhere, ConsumeStatus, DefaultProducer, ErrorKind, Message, PushConsumer,
+    ConsumeFromWhere, ConsumeResult, ConsumeStatus, DefaultProducer, ErrorKind, Message,
+    MessageExt, PushConsumer,
 };
-use rocketmq_testkit::{Entry, EntryKind, Relay, RelayNode};
+use rocketmq_testkit::{Entry, EntryKind, Relay, RelayNode, RequestCode, ResponseCode};
 
-use crate::received::{Received, numbered, wait_until};
+use crate::received::{Received, body, numbered, wait_until};
 use crate::target::{Target, stored, wait_until_stored};
 
 /// What a call has that must not run out of time because the machine is busy.
@@ -140,5 +141,71 @@ async fn f15_connections_that_are_reset_again_and_again_lose_no_message() {
         })
         .await;
     consumer.shutdown().await.unwrap();
+    producer.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_broker_does_not_take_back_comes_again_as_a_copy_and_is_a_dead_letter_in_the_end() {
+    let target = Target::shared().await;
+    let (relay, broker, topic, producer) = relayed(&target, "copies").await;
+    let group = target.name("copies");
+    let lost = broker.faults().on(RequestCode::CONSUMER_SEND_MSG_BACK);
+    let lost = lost.reply(ResponseCode::SYSTEM_ERROR, "look message by offset failed");
+    let received = Received::default();
+    let consumer = PushConsumer::builder(&*group)
+        .name_server(relay.name_server_addr())
+        .subscribe(&*topic, "*")
+        .consume_from(ConsumeFromWhere::FirstOffset)
+        .max_reconsume_times(1)
+        .listener_with(received.clone(), |received, messages| async move {
+            let fails = body(&messages[0]) == "poison";
+            received.add(messages);
+            if fails {
+                return ConsumeResult::retry_after_level(1);
+            }
+            ConsumeResult::success()
+        });
+    let consumer = consumer.start().await.unwrap();
+    let poison = Message::builder(&*topic).tag("tag").keys(["key"]);
+    let poison = producer.send(poison.body("poison").build()).await.unwrap();
+    producer.send(Message::new(&*topic, "last")).await.unwrap();
+
+    let dead = Received::default();
+    let reader = target
+        .consumer(&target.name("letters"))
+        .subscribe(format!("%DLQ%{group}"), "*")
+        .consume_from(ConsumeFromWhere::FirstOffset)
+        .listener_with(dead.clone(), |dead, messages| async move {
+            dead.add(messages);
+            ConsumeStatus::CONSUME_SUCCESS
+        });
+    let reader = reader.start().await.unwrap();
+    dead.wait(&target, "it is a dead letter", |dead| dead.count() >= 1)
+        .await;
+    let letter = &dead.all()[0];
+    assert_eq!(
+        (&*body(letter), letter.origin_topic()),
+        ("poison", Some(&*topic))
+    );
+    let mut all = received.all();
+    all.retain(|message| body(message) == "poison");
+    let times: Vec<_> = all.iter().map(MessageExt::reconsume_times).collect();
+    assert_eq!((times, lost.hits()), (vec![0, 1], 2));
+    for message in &all {
+        assert_eq!(
+            (message.topic(), message.msg_id()),
+            (&*topic, poison.msg_id())
+        );
+        assert_eq!(
+            (message.tag(), message.property("KEYS")),
+            (Some("tag"), Some("key"))
+        );
+    }
+    assert_eq!(
+        received.bodies(),
+        ["first", "poison", "last"].map(str::to_owned).into()
+    );
+    reader.shutdown().await.unwrap();
+    assert!(consumer.shutdown().await.unwrap().is_clean());
     producer.shutdown().await.unwrap();
 }
