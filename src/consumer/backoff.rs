@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// Of so many failures one after the other one is a warning.
+const WARNED: u32 = 20;
+
 /// Pauses that double, each with up to a quarter more at random, so that many queues of one broker do not come back at once.
 #[derive(Debug, Clone)]
 pub(crate) struct Backoff {
@@ -29,9 +32,10 @@ impl Backoff {
         pause.mul_f64(rand::random_range(1.0..1.25))
     }
 
-    /// Whether there was no failure since the last success.
-    pub(crate) const fn is_calm(&self) -> bool {
-        self.failures == 0
+    /// Whether the next failure is worth a warning: the first one since a success, and then every twentieth, which with pauses of 3 s is
+    /// one a minute.
+    pub(crate) const fn is_news(&self) -> bool {
+        self.failures.is_multiple_of(WARNED)
     }
 
     /// Notes a success. How many failures there were before it.
@@ -52,11 +56,24 @@ mod tests {
             let base = Duration::from_millis(base);
             assert!(base <= pause && pause <= base.mul_f64(1.25), "{pause:?}");
         }
-        assert!(!backoff.is_calm());
         assert_eq!((backoff.succeed(), backoff.succeed()), (5, 0));
-        assert!(backoff.is_calm());
         assert!(backoff.fail() <= Duration::from_millis(25));
         backoff.failures = u32::MAX;
         assert!(backoff.fail() >= Duration::from_millis(100));
+    }
+
+    #[test]
+    fn of_many_failures_the_first_and_every_twentieth_are_news() {
+        let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(100));
+        let mut news = Vec::new();
+        for failure in 0..50 {
+            if backoff.is_news() {
+                news.push(failure);
+            }
+            backoff.fail();
+        }
+        assert_eq!(news, [0, 20, 40]);
+        backoff.succeed();
+        assert!(backoff.is_news());
     }
 }

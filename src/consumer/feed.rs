@@ -108,7 +108,9 @@ impl Assigned {
             match self.try_start(group, &mut chosen).await {
                 Ok(begun) => return begun,
                 Err(error) => {
-                    warn!(queue = %self.queue(), %error, "it is not known yet where the queue begins");
+                    if backoff.is_news() {
+                        warn!(queue = %self.queue(), %error, "it is not known yet where the queue begins");
+                    }
                     note_failure(group, self, &error).await;
                     sleep(backoff.fail()).await;
                 }
@@ -308,8 +310,8 @@ impl Assigned {
     }
 
     /// The first failure in a row is worth a warning.
-    fn log_failure(&self, pace: &mut Pace, error: &Error) {
-        if pace.backoff.is_calm() {
+    fn log_failure(&self, pace: &Pace, error: &Error) {
+        if pace.backoff.is_news() {
             warn!(queue = %self.queue(), %error, "pull failed");
         } else {
             debug!(queue = %self.queue(), %error, "pull failed again");
