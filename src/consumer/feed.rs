@@ -27,6 +27,9 @@ const LEAST_BYTES: usize = 16 * 1024;
 /// An answer without messages that comes sooner is no long poll.
 const PROMPT: Duration = Duration::from_millis(500);
 
+/// Between two looks of a queue that may not wait at its broker.
+const LOOK: Duration = Duration::from_secs(2);
+
 /// How long to wait before a queue is pulled again at another offset, so that a broker that says so at every pull is not asked without end.
 const BEFORE_RESTART: Duration = Duration::from_millis(500);
 
@@ -53,6 +56,8 @@ enum Next {
     Pull,
     /// Pull after a pause, which grows.
     Pause,
+    /// Look again soon: the broker is not to hold the pull.
+    Look,
     /// The queue has to begin again.
     Restart(Again),
 }
@@ -80,6 +85,7 @@ impl Assigned {
             match self.feed_once(group, &mut pace).await {
                 Next::Pull => self.pause_between_pulls(group).await,
                 Next::Pause => sleep(pace.backoff.fail()).await,
+                Next::Look => sleep(LOOK).await,
                 Next::Restart(again) => {
                     group.rebuild(self, again);
                     std::future::pending::<()>().await;
@@ -240,6 +246,10 @@ impl Assigned {
             Found::Nothing { next } => {
                 pace.expected = LEAST_BYTES;
                 let _ = self.with_ring(|ring| ring.advance(next));
+                if asked.reservation.is_spare() {
+                    self.recovered(pace);
+                    return Next::Look;
+                }
                 // A broker that holds no pulls must not be asked without end.
                 if next <= asked.offset && asked.at.elapsed() < PROMPT {
                     return Next::Pause;

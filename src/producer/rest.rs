@@ -20,7 +20,7 @@ use crate::producer::admission::closed;
 use crate::producer::job::{Attempt, Failure, Job};
 use crate::producer::queues::Queues;
 use crate::producer::result::{SendResult, WhenNotOk};
-use crate::producer::retry::{Last, Next};
+use crate::producer::retry::Next;
 use crate::producer::select::Avoid;
 use crate::producer::target::Target;
 use crate::producer::verdict::Verdict;
@@ -37,8 +37,6 @@ pub(super) struct Rest {
     doubt: bool,
     /// What was stored first, though not as safely as is wanted.
     stored: Option<Box<SendResult>>,
-    /// Why there is no other attempt.
-    last: Last,
 }
 
 impl Rest {
@@ -58,7 +56,6 @@ impl Rest {
             error: None,
             doubt: false,
             stored: None,
-            last: Last::Attempts,
         }
     }
 
@@ -158,8 +155,11 @@ impl Rest {
             // A broker that has the message needs no second one.
             (Some(_), _) => self.course.plan(Verdict::OnlyElsewhere),
         };
-        if let Next::Stop(last) = next {
-            self.last = last;
+        if let Next::Stop(last) = next
+            && let Some(text) = last.text()
+        {
+            // Of this error: what an earlier attempt says later has nothing to do with it.
+            self.error = self.error.take().map(|error| error.last_because(text));
         }
         next
     }
@@ -185,10 +185,6 @@ impl Rest {
         let error = self
             .error
             .unwrap_or_else(|| Error::new(ErrorKind::Timeout, OPERATION));
-        let error = match self.last.text() {
-            Some(text) => error.last_because(text),
-            None => error,
-        };
         Err(if self.doubt {
             error.maybe_delivered(Delivery::Unknown)
         } else {

@@ -34,9 +34,9 @@ pub(super) enum Last {
     Attempts,
     /// The time is over, or too short for another.
     Time,
-    /// The broker would say the same again, and there is no other.
+    /// The broker would say the same again, and no other may take it.
     Brokers,
-    /// Every broker would say the same.
+    /// It would end as this one.
     Answer,
 }
 
@@ -46,8 +46,8 @@ impl Last {
         match self {
             Self::Attempts => None,
             Self::Time => Some("no time is left"),
-            Self::Brokers => Some("no other broker is left"),
-            Self::Answer => Some("it would fail again"),
+            Self::Brokers => Some("no other broker may take it"),
+            Self::Answer => Some("another attempt would not help"),
         }
     }
 }

@@ -64,7 +64,11 @@ impl Assigned {
                 // A reset that waits puts the group back on purpose.
                 _ if state.ring.is_none() => false,
                 None => false,
-                Some(End::Shutdown { .. }) => worth == Worth::Due,
+                // What has moved since the last commit is sent at once. What has not may be behind somebody who took the queue meanwhile.
+                Some(End::Shutdown { .. }) => {
+                    let has_moved = offset.is_none_or(|offset| !state.committed.is(offset));
+                    worth == Worth::Due || !has_moved
+                }
                 Some(End::Revoked | End::Rebuilt) => true,
             };
             (offset, asks, state.committed)
@@ -96,7 +100,8 @@ impl Assigned {
         let (listeners, commits) = match end {
             End::Rebuilt => {
                 // The next assignment commits where it begins, and nothing may arrive after that.
-                let _none = self.committing.lock().await;
+                let deadline = group.client().request_deadline();
+                let _none = timeout_at(deadline, self.committing.lock()).await;
                 return;
             }
             End::Revoked => (Instant::now() + REVOKED, None),

@@ -242,7 +242,8 @@ impl PushConsumerBuilder {
 
     /// Consumes with a closure that may block: it runs on tokio's threads for blocking code. One that never comes back keeps its
     /// thread, but not its place among the listeners. While all of these threads are busy it waits for one, and the
-    /// [consume timeout](Self::consume_timeout) counts that: one that has not begun by then, or when the consumer ends, does not run.
+    /// [consume timeout](Self::consume_timeout) counts that: one that has not begun when its messages are back at
+    /// the broker, or when the consumer ends, does not run, but with [`keep_timed_out_listeners`](Self::keep_timed_out_listeners).
     pub fn blocking_listener<F, R>(self, listener: F) -> Self
     where
         F: Fn(Vec<MessageExt>) -> R + Send + Sync + 'static,

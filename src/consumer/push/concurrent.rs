@@ -128,6 +128,8 @@ impl<L: MessageListener> Concurrent<L> {
             self.start_worker(&group, help);
             match work {
                 Work::Queue(queue) => self.take_from(&group, &queue, &mut place).await,
+                // Whoever asked is not answered, and gives up.
+                Work::Direct(_) if group.is_leaving() || group.suspension().is_on() => {}
                 Work::Direct(direct) => direct.run(&self.listener, &self.settings).await,
             }
             // A listener that never waits must not keep the thread to itself.

@@ -22,6 +22,9 @@ const OPERATION: &str = "send a copy of a failed message";
 /// A delay level and the number of failures before it add up to the next level.
 const FIRST_LEVEL: i32 = 3;
 
+/// How often a message may fail where nobody says so, as Java's client has it.
+const MOST_FAILURES: i32 = 16;
+
 /// Where the queues of a topic that does not exist are configured, as with producers.
 const DEFAULT_TOPIC: &str = "TBW102";
 
@@ -96,6 +99,8 @@ fn header<'a>(
 ) -> SendMessage<'a> {
     let namespace = group.client().namespace();
     let retry_of = namespace.wrap(message.topic());
+    let most = max_reconsume_times.unwrap_or(MOST_FAILURES);
+    let is_dead = delay_level < 0 || message.reconsume_times() >= most;
     SendMessage {
         producer_group: group.name().into(),
         topic: topic.into(),
@@ -111,11 +116,9 @@ fn header<'a>(
                 .into(),
         ),
         reconsume_times: Some(message.reconsume_times().saturating_add(1)),
-        // What may not come again at all has failed too often with its first failure.
-        max_reconsume_times: match delay_level {
-            ..0 => Some(0),
-            _ => max_reconsume_times,
-        },
+        // Brokers of 5.x make a dead letter of what has failed more often than that, those of 4.9 also of what has failed as often. So
+        // it is decided here.
+        max_reconsume_times: Some(if is_dead { 0 } else { i32::MAX }),
         ..SendMessage::default()
     }
 }

@@ -47,7 +47,7 @@ async fn a_busy_queue_does_not_wait_behind_quiet_ones_while_others_hold_the_budg
         let began = Instant::now();
         world.store(16, 1);
         assert_eq!(coming.recv().await, Some(offset));
-        assert!(began.elapsed() < SECOND * 5, "{:?}", began.elapsed());
+        assert!(began.elapsed() < SECOND * 3, "{:?}", began.elapsed());
         sleep(SECOND * 7).await;
     }
     // Looking for messages takes turns, and turns have pauses.

@@ -141,7 +141,7 @@ async fn what_no_broker_takes_is_not_tried_again() {
             (ErrorKind::Broker, Some(code))
         );
         assert_eq!((error.is_retryable(), world.sent().len()), (false, count));
-        let why = "attempt 1 of 3, not tried again: it would fail again;";
+        let why = "attempt 1 of 3, not tried again: another attempt would not help;";
         assert!(error.to_string().contains(why), "{error}");
     }
     // One that only another takes is tried on each, and not again on the last.
@@ -150,7 +150,7 @@ async fn what_no_broker_takes_is_not_tried_again() {
     }
     let error = producer.send(Message::new("t", "x")).await.unwrap_err();
     assert_eq!(world.sent().len(), 4);
-    let why = "attempt 2 of 3, not tried again: no other broker is left;";
+    let why = "attempt 2 of 3, not tried again: no other broker may take it;";
     assert!(error.to_string().contains(why), "{error}");
 }
 
