@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::error::Error as StdError;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -255,6 +256,11 @@ impl Error {
         change(&mut inner);
         Self(Arc::new(inner))
     }
+}
+
+/// Drops a value of the application's, what it panicked with among them, which may panic in that.
+pub(crate) fn drop_quietly<T>(value: T) {
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
 }
 
 /// What a panic said.

@@ -3,14 +3,14 @@
 //! Knows: how the application's code is run so that it can neither stop nor break the queue. Does not know: when.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::AssertUnwindSafe;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, warn};
 
-use crate::error::panic_text;
+use crate::error::{drop_quietly, panic_text};
 use crate::message::MessageQueue;
 
 /// An async closure of the application's.
@@ -61,11 +61,6 @@ impl Hooks {
             hook.run("on_revoked", queue, deadline).await;
         }
     }
-}
-
-/// Drops a value of the application's, which may panic in that.
-fn drop_quietly<T>(value: T) {
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
 }
 
 impl fmt::Debug for Hook {

@@ -27,7 +27,7 @@ use crate::consumer::push::dispatch::{Dispatch, Place};
 use crate::consumer::push::listener::{ConsumeContext, MessageListener};
 use crate::consumer::push::result::ConsumeResult;
 use crate::consumer::push::retry::{Batch, RETRY_HERE};
-use crate::error::panic_text;
+use crate::error::{drop_quietly, panic_text};
 use crate::message::{MAX_INFLATED, MessageExt};
 use crate::protocol::request::consume_directly::ConsumedDirectlyBody;
 
@@ -204,9 +204,7 @@ impl<L: MessageListener> Concurrent<L> {
         let failures = messages.iter().map(MessageExt::reconsume_times).max();
         let queue = batch.queue.queue().clone();
         let context = ConsumeContext::new(group, queue, failures.unwrap_or_default());
-        // The call is inside the future, so that a panic before the first await is caught too.
-        let listening = async { self.listener.consume(messages, &context).await };
-        let mut listening = pin!(Some(AssertUnwindSafe(listening).catch_unwind()));
+        let mut listening = pin!(Some(call(&self.listener, messages, &context)));
         let began = Instant::now();
         let outcome = match timeout(self.settings.timeout, poll(listening.as_mut())).await {
             Ok(outcome) => Some(outcome),
@@ -275,8 +273,7 @@ async fn settle(
         Err(panic) => {
             error!(queue = %batch.queue.queue(), panic = panic_text(&*panic), "the listener panicked");
             batch.fail(which, 0).await;
-            // It is the application's value, too.
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
+            drop_quietly(panic);
         }
     }
 }
@@ -295,8 +292,19 @@ fn open_all(messages: &mut [MessageExt]) -> bool {
         })
 }
 
+/// What a listener says of messages, or what it panicked with.
+pub(super) async fn call<L: MessageListener>(
+    listener: &L,
+    messages: Vec<MessageExt>,
+    context: &ConsumeContext,
+) -> Result<ConsumeResult, Box<dyn Any + Send>> {
+    // The call is inside the future, so that a panic before the first await is caught too.
+    let listening = async { listener.consume(messages, context).await };
+    AssertUnwindSafe(listening).catch_unwind().await
+}
+
 /// The outcome of a future that stays where it is.
-pub(super) fn poll<F: Future>(mut slot: Pin<&mut Option<F>>) -> impl Future<Output = F::Output> {
+fn poll<F: Future>(mut slot: Pin<&mut Option<F>>) -> impl Future<Output = F::Output> {
     poll_fn(move |cx| match slot.as_mut().as_pin_mut() {
         Some(future) => future.poll(cx),
         None => Poll::Pending,

@@ -2,19 +2,16 @@
 //!
 //! Nothing else comes of it: the message is in no ring, no offset moves, and a failed one does not come again. Does not know: who asked.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
 use std::time::Duration;
 
-use futures::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use crate::consumer::body;
-use crate::consumer::push::concurrent::{ListenerSettings, poll};
+use crate::consumer::push::concurrent::{ListenerSettings, call};
 use crate::consumer::push::listener::{ConsumeContext, MessageListener};
-use crate::error::panic_text;
+use crate::error::{drop_quietly, panic_text};
 use crate::message::{MAX_INFLATED, MessageExt};
 use crate::protocol::request::consume_directly::{ConsumedDirectlyBody, said};
 
@@ -82,12 +79,9 @@ async fn listen<L: MessageListener>(
 ) -> (&'static str, Option<String>) {
     let (queue, failures) = (message.queue().clone(), message.reconsume_times());
     let context = ConsumeContext::new(settings.group.clone(), queue, failures);
-    // The call is inside the future, so that a panic before the first await is caught too.
-    let listening = async { listener.consume(vec![message], &context).await };
-    let mut listening = pin!(Some(AssertUnwindSafe(listening).catch_unwind()));
-    let outcome = timeout(settings.timeout, poll(listening.as_mut())).await;
-    // The application's values are dropped here, and may panic in that.
-    let _ = catch_unwind(AssertUnwindSafe(|| listening.set(None)));
+    let mut listening = Box::pin(call(listener, vec![message], &context));
+    let outcome = timeout(settings.timeout, listening.as_mut()).await;
+    drop_quietly(listening);
     match outcome {
         Ok(Ok(result)) if result.is_success() => (said::SUCCESS, None),
         Ok(Ok(result)) => match result.outcome(1) {
@@ -95,12 +89,11 @@ async fn listen<L: MessageListener>(
             (0, failure) => (said::LATER, failure.reason.map(String::from)),
         },
         Ok(Err(panic)) => {
-            let panic = panic_text(&*panic);
-            warn!(queue = %context.queue(), panic, "the listener panicked on what a tool gave it");
-            (
-                said::EXCEPTION,
-                Some(format!("the listener panicked: {panic}")),
-            )
+            let text = panic_text(&*panic);
+            warn!(queue = %context.queue(), panic = text, "the listener panicked on what a tool gave it");
+            let remark = format!("the listener panicked: {text}");
+            drop_quietly(panic);
+            (said::EXCEPTION, Some(remark))
         }
         Err(_) => {
             let remark = format!("the listener took longer than {:?}", settings.timeout);
@@ -111,4 +104,50 @@ async fn listen<L: MessageListener>(
 
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::panic::panic_any;
+    use std::sync::Arc;
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::consumer::push::listener::Closure;
+    use crate::consumer::push::result::ConsumeResult;
+    use crate::consumer::sample;
+
+    /// What panics when it is dropped.
+    struct Loud;
+
+    impl Drop for Loud {
+        fn drop(&mut self) {
+            panic!("in drop, on purpose");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_panics_with_what_panics_in_its_drop_is_answered_for() {
+        let one = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let (direct, answered) = Direct::new(sample::message("t", 0), one);
+        let listener = Closure(|_| async {
+            panic_any(Loud);
+            #[expect(unreachable_code, reason = "it says what the closure gives")]
+            ConsumeResult::success()
+        });
+        let settings = ListenerSettings {
+            group: "g".into(),
+            concurrency: 1,
+            topic_concurrency: HashMap::new(),
+            batch: 1,
+            timeout: Duration::from_secs(1),
+            keeps_timed_out: false,
+            max_reconsume_times: None,
+        };
+        direct.run(&listener, &settings).await;
+        let answer = answered.await.unwrap();
+        assert_eq!(answer.consume_result, said::EXCEPTION);
+    }
 }
