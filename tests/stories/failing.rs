@@ -193,13 +193,9 @@ impl OffsetStore for Kept {
 /// On the testkit alone, where time can stand still and a broker can refuse.
 #[tokio::test(start_paused = true)]
 async fn a_rt_10_l05_what_a_broker_does_not_take_back_is_tried_again_here() {
-    let cluster = Cluster::builder().in_memory().topic("t", 1);
-    let cluster = cluster.start().await.unwrap();
-    let (addr, environment) = (cluster.name_server_addr(), cluster.environment());
-    let producer = rocketmq_sdk::DefaultProducer::builder("p")
-        .name_server(addr)
-        .environment(environment.clone());
-    let producer = producer.start().await.unwrap();
+    let target = Target::memory(Cluster::builder().topic("t", 1)).await;
+    let cluster = target.cluster().unwrap();
+    let producer = target.producer().await;
     for at in 0..3 {
         let message = Message::new("t", format!("m{at}"));
         producer.send(message).await.unwrap();
@@ -214,9 +210,8 @@ async fn a_rt_10_l05_what_a_broker_does_not_take_back_is_tried_again_here() {
     let committed = || *kept.0.lock();
     let seen = Arc::new(Mutex::new(Vec::new()));
     let began = Instant::now();
-    let consumer = rocketmq_sdk::PushConsumer::builder("g")
-        .name_server(addr)
-        .environment(environment)
+    let consumer = target
+        .consumer("g")
         .subscribe("t", "*")
         .consume_from(ConsumeFromWhere::FirstOffset)
         .commit_interval(Duration::from_millis(50))
@@ -253,13 +248,9 @@ async fn a_rt_10_l05_what_a_broker_does_not_take_back_is_tried_again_here() {
 /// On the testkit alone, as above. The commit log of a message that lags far behind may be gone, and then no broker takes it back.
 #[tokio::test(start_paused = true)]
 async fn what_its_broker_has_lost_comes_again_as_a_copy_and_is_a_dead_letter_in_the_end() {
-    let cluster = Cluster::builder().in_memory().topic("t", 1);
-    let cluster = cluster.start().await.unwrap();
-    let (addr, environment) = (cluster.name_server_addr(), cluster.environment());
-    let producer = rocketmq_sdk::DefaultProducer::builder("p")
-        .name_server(addr)
-        .environment(environment.clone());
-    let producer = producer.start().await.unwrap();
+    let target = Target::memory(Cluster::builder().topic("t", 1)).await;
+    let cluster = target.cluster().unwrap();
+    let producer = target.producer().await;
     for text in ["poison", "dead", "soon", "fine"] {
         let message = Message::builder("t").tag("a").body(text).build();
         producer.send(message).await.unwrap();
@@ -270,9 +261,8 @@ async fn what_its_broker_has_lost_comes_again_as_a_copy_and_is_a_dead_letter_in_
         "look message by offset failed, 0",
     );
     let consumer = |group: &str, topic: &str| {
-        rocketmq_sdk::PushConsumer::builder(group)
-            .name_server(addr)
-            .environment(environment.clone())
+        target
+            .consumer(group)
             .subscribe(topic, "*")
             .consume_from(ConsumeFromWhere::FirstOffset)
             .commit_interval(Duration::from_millis(50))

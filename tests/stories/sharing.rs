@@ -336,12 +336,9 @@ async fn l03_who_lost_a_queue_and_cannot_ask_where_the_group_is_does_not_put_it_
         |on| on.drop(),
     ];
     for fail in ways {
-        let cluster = Cluster::builder().in_memory().topic("t", 2);
-        let cluster = cluster.start().await.unwrap();
-        let producer = DefaultProducer::builder("p")
-            .name_server(cluster.name_server_addr())
-            .environment(cluster.environment());
-        let producer = producer.start().await.unwrap();
+        let target = Target::memory(Cluster::builder().topic("t", 2)).await;
+        let cluster = target.cluster().unwrap();
+        let producer = target.producer().await;
         let send = async |count: i32| {
             for at in 0..count {
                 let queue = MessageQueue::new("t", "broker-a", at % 2);
@@ -387,12 +384,9 @@ async fn l03_who_lost_a_queue_and_cannot_ask_where_the_group_is_does_not_put_it_
 
 #[tokio::test(start_paused = true)]
 async fn l03_a_member_that_ends_slowly_does_not_put_the_group_back() {
-    let cluster = Cluster::builder().in_memory().topic("t", 1);
-    let cluster = cluster.start().await.unwrap();
-    let producer = DefaultProducer::builder("p")
-        .name_server(cluster.name_server_addr())
-        .environment(cluster.environment());
-    let producer = producer.start().await.unwrap();
+    let target = Target::memory(Cluster::builder().topic("t", 1)).await;
+    let cluster = target.cluster().unwrap();
+    let producer = target.producer().await;
     let send = async |count: i32| {
         for at in 0..count {
             let message = Message::new("t", format!("m{at}"));
@@ -401,9 +395,8 @@ async fn l03_a_member_that_ends_slowly_does_not_put_the_group_back() {
     };
     // Each member takes everything, and the listener of each message takes this long.
     let join = async |takes: Duration| {
-        let builder = PushConsumer::builder("g")
-            .name_server(cluster.name_server_addr())
-            .environment(cluster.environment())
+        let builder = target
+            .consumer("g")
             .subscribe("t", "*")
             .consume_from(ConsumeFromWhere::FirstOffset)
             .allocate_strategy(Switch(Arc::new(AtomicBool::new(true))))
