@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::protocol::command::Serialization;
 
-pub(crate) use namespace::Namespace;
+pub(crate) use namespace::{DEFAULT_TOPIC, Namespace};
 
 mod namespace;
 

@@ -9,9 +9,12 @@ use std::sync::Arc;
 /// What opens the names of topics that belong to a group.
 const GROUP_TOPICS: [&str; 2] = ["%RETRY%", "%DLQ%"];
 
+/// The topic from which brokers take the configuration of topics that they make by themselves.
+pub(crate) const DEFAULT_TOPIC: &str = "TBW102";
+
 /// Topics that brokers keep for themselves, and what opens the names of others, and of groups of the broker's own.
 const SYSTEM_TOPICS: [&str; 10] = [
-    "TBW102",
+    DEFAULT_TOPIC,
     "SCHEDULE_TOPIC_XXXX",
     "BenchmarkTest",
     "RMQ_SYS_TRANS_HALF_TOPIC",

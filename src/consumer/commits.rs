@@ -51,7 +51,7 @@ impl Group {
     pub(crate) async fn commit_before(&self, queue: &MessageQueue, offset: i64) -> Result<()> {
         let invalid = |detail: String| {
             let error = Error::invalid("commit", detail).topic_of(&queue.topic);
-            error.target(format!("queue {} of {}", queue.queue_id, queue.broker_name))
+            error.target(queue.within_topic())
         };
         let owned = self
             .owned()

@@ -319,7 +319,7 @@ impl Assigned {
         }
     }
 
-    /// The first failure in a row is worth a warning.
+    /// The first failure in a row is worth a warning, and then one now and again.
     fn log_failure(&self, pace: &Pace, error: &Error) {
         if pace.backoff.is_news() {
             warn!(queue = %self.queue(), %error, "pull failed");

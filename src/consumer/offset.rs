@@ -2,7 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::client::Client;
 use crate::consumer::profile::MessageModel;
-use crate::error::{Error, ErrorKind, Result, panic_text};
+use crate::error::{Error, ErrorKind, Result, drop_quietly, panic_text};
 use crate::message::MessageQueue;
 
 mod file;
@@ -151,13 +151,8 @@ async fn within<T>(
     work: impl Future<Output = Result<T, Box<dyn StdError + Send + Sync>>>,
 ) -> Result<T> {
     let failed = |kind| {
-        let MessageQueue {
-            topic,
-            broker_name,
-            queue_id,
-        } = queue;
-        let target = format!("queue {queue_id} of {broker_name}");
-        Error::new(kind, operation).topic_of(topic).target(target)
+        let error = Error::new(kind, operation).topic_of(&queue.topic);
+        error.target(queue.within_topic())
     };
     match timeout_at(deadline, AssertUnwindSafe(work).catch_unwind()).await {
         Ok(Ok(Ok(done))) => Ok(done),
@@ -167,8 +162,7 @@ async fn within<T>(
         },
         Ok(Err(panic)) => {
             let detail = format!("the offset store panicked: {}", panic_text(&*panic));
-            // It is the application's value, and may panic in that, too.
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
+            drop_quietly(panic);
             Err(failed(ErrorKind::Application).detail(detail))
         }
         Err(_) => Err(failed(ErrorKind::Timeout)),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::future::try_join_all;
 
 use crate::client::{Client, ClientBuilder};
-use crate::config::ClientConfig;
+use crate::config::{ClientConfig, DEFAULT_TOPIC};
 use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::producer::compression::{Compression, Packing};
@@ -18,9 +18,6 @@ use crate::producer::{DefaultProducer, Settings, room, validate};
 use crate::protocol::frame::MAX_FRAME;
 
 pub(super) const OPERATION: &str = "start a producer";
-
-/// The topic from which brokers take the configuration of topics that they make by themselves.
-const DEFAULT_TOPIC: &str = "TBW102";
 
 /// What a frame holds beside the body: a header with as many properties as a broker takes, generously.
 const FRAME_RESERVE: usize = 64 * 1024;

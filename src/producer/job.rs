@@ -286,7 +286,7 @@ impl Job {
         let (_, of) = self.budget.attempts();
         error
             .topic_of(self.message.topic())
-            .target(format!("queue {} of {}", queue.queue_id, queue.broker_name))
+            .target(queue.within_topic())
             .attempt(attempt, of)
             .after(Instant::now() - self.budget.started())
     }

@@ -13,7 +13,6 @@ use crate::consumer::offset::Offsets;
 use crate::consumer::process_queue::ProcessQueue;
 use crate::consumer::start_offset::Origin;
 use crate::error::{Error, ErrorKind, Result};
-use crate::message::MessageQueue;
 
 /// How long listeners may go on with messages of a queue that another member gets.
 const REVOKED: Duration = Duration::from_secs(5);
@@ -43,38 +42,31 @@ impl Assigned {
 
     async fn commit_worth(&self, worth: Worth, store: &Offsets, deadline: Instant) -> Result<()> {
         let Ok(_one) = timeout_at(deadline, self.committing.lock()).await else {
-            let MessageQueue {
-                topic,
-                broker_name,
-                queue_id,
-            } = &self.queue;
-            let error = Error::new(ErrorKind::Timeout, "commit an offset").topic_of(topic);
+            let error = Error::new(ErrorKind::Timeout, "commit an offset");
+            let error = error.topic_of(&self.queue.topic);
             return Err(error
-                .target(format!("queue {queue_id} of {broker_name}"))
+                .target(self.queue.within_topic())
                 .detail("an earlier commit is not answered yet"));
         };
         let now = Instant::now();
-        let (offset, asks, committed) = {
+        let (offset, asks, is_confirmed) = {
             let state = self.state.lock();
-            let offset = self.last_offset(&state).filter(|offset| {
-                let is_due = worth == Worth::All || state.committed.is_due(*offset, now);
-                is_due && state.end != Some(End::Rebuilt)
-            });
+            let committed = state.committed;
+            let is_worth = |offset: &i64| worth == Worth::All || committed.is_due(*offset, now);
+            let Some(offset) = self.last_offset(&state).filter(is_worth) else {
+                return Ok(());
+            };
+            let is_confirmed = committed.is(offset);
             let asks = match state.end {
+                Some(End::Rebuilt) => return Ok(()),
                 // A reset that waits puts the group back on purpose.
                 _ if state.ring.is_none() => false,
                 None => false,
                 // What has moved since the last commit is sent at once. What has not may be behind somebody who took the queue meanwhile.
-                Some(End::Shutdown { .. }) => {
-                    let has_moved = offset.is_none_or(|offset| !state.committed.is(offset));
-                    worth == Worth::Due || !has_moved
-                }
-                Some(End::Revoked | End::Rebuilt) => true,
+                Some(End::Shutdown { .. }) => worth == Worth::Due || is_confirmed,
+                Some(End::Revoked) => true,
             };
-            (offset, asks, state.committed)
-        };
-        let Some(offset) = offset else {
-            return Ok(());
+            (offset, asks, is_confirmed)
         };
         let stored = match asks {
             // A store that cannot be asked hears of nothing: what comes again then is less than a new owner may have done.
@@ -82,7 +74,7 @@ impl Assigned {
             false => None,
         };
         // A store may say what it could not keep: only what it has confirmed is there.
-        let is_there = |stored| stored > offset || stored == offset && committed.is(offset);
+        let is_there = |stored| stored > offset || stored == offset && is_confirmed;
         if stored.is_some_and(is_there) {
             debug!(queue = %self.queue, ?stored, offset, "the group is there already");
         } else {
@@ -173,6 +165,7 @@ mod tests {
     use crate::consumer::committed::Committed;
     use crate::consumer::offset::OffsetStore;
     use crate::consumer::process_queue::Limits;
+    use crate::message::MessageQueue;
 
     /// A store that hears of commits and never answers them.
     #[derive(Debug, Default)]

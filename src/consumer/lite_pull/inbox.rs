@@ -151,7 +151,7 @@ fn open(messages: &mut Vec<MessageExt>) -> Option<Error> {
                 let (queue, offset) = (messages[0].queue(), messages[0].queue_offset());
                 let unreadable = Error::new(ErrorKind::Protocol, "poll")
                     .topic_of(&queue.topic)
-                    .target(format!("queue {} of {}", queue.queue_id, queue.broker_name))
+                    .target(queue.within_topic())
                     .detail(format!("the message at offset {offset} cannot be read"));
                 return Some(unreadable.caused_by(error));
             }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tracing::debug;
 
+use crate::config::DEFAULT_TOPIC;
 use crate::consumer::group::Group;
 use crate::consumer::push::retry::SEND_BACK;
 use crate::consumer::subscription::retry_topic;
@@ -24,9 +25,6 @@ const FIRST_LEVEL: i32 = 3;
 
 /// How often a message may fail where nobody says so, as Java's client has it.
 const MOST_FAILURES: i32 = 16;
-
-/// Where the queues of a topic that does not exist are configured, as with producers.
-const DEFAULT_TOPIC: &str = "TBW102";
 
 /// Any queue: the broker chooses one.
 const ANY_QUEUE: i32 = -1;

@@ -37,6 +37,11 @@ impl MessageQueue {
             queue_id,
         }
     }
+
+    /// Which one of its topic's it is, for the text of an error.
+    pub(crate) fn within_topic(&self) -> String {
+        format!("queue {} of {}", self.queue_id, self.broker_name)
+    }
 }
 
 /// `topic@broker:number`.
