@@ -2,8 +2,11 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::protocol::code::RequestCode;
 use crate::protocol::fields::header;
@@ -29,10 +32,41 @@ impl<'a> Request<'a> for GetRoute<'a> {
 pub struct RouteBody {
     /// For a topic with a fixed order: `broker:queues;broker:queues`.
     pub order_topic_conf: Option<String>,
-    /// The queues on each broker.
+    /// The queues on each broker; at most 65,536.
+    #[serde(deserialize_with = "limited")]
     pub queue_datas: Vec<QueueData>,
-    /// The brokers' addresses.
+    /// The brokers' addresses; at most 65,536.
+    #[serde(deserialize_with = "limited")]
     pub broker_datas: Vec<BrokerData>,
+}
+
+/// How many brokers a route may name. No cluster comes near it; and a part of three bytes is read into fifty or more.
+const MAX_BROKERS: usize = 1 << 16;
+
+/// Reads the parts of a route up to the limit, so that not even the first one above it is held.
+fn limited<'de, D: Deserializer<'de>, T: Deserialize<'de>>(parts: D) -> Result<Vec<T>, D::Error> {
+    parts.deserialize_seq(Limited(PhantomData))
+}
+
+struct Limited<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Limited<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at most {MAX_BROKERS} brokers")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Self::Value, A::Error> {
+        let mut read = Vec::new();
+        while let Some(part) = parts.next_element()? {
+            if read.len() == MAX_BROKERS {
+                return Err(A::Error::invalid_length(MAX_BROKERS + 1, &self));
+            }
+            read.push(part);
+        }
+        Ok(read)
+    }
 }
 
 /// A topic's queues on one broker.

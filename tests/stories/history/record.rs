@@ -32,6 +32,8 @@ pub enum Event {
         outcome: Outcome,
         late: bool,
     },
+    /// It failed, and its error says this.
+    Failed { id: u64, why: String },
     /// A listener was given a message.
     Delivered {
         member: usize,
@@ -117,7 +119,8 @@ pub enum Outcome {
     Unknown,
     /// Nobody asked, or nobody asks any more.
     Oneway,
-    /// A request to which no reply came: nobody knows whether it was stored.
+    /// A request to which no reply came, or a transaction whose end its broker was not told: nobody knows whether it is there to
+    /// consume.
     Unanswered,
     /// Nobody asked, and it was not even written.
     Unwritten,

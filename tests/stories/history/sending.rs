@@ -1,5 +1,6 @@
 //! The load of a trial: numbered messages, sent in every way there is, until it is told to stop.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -88,10 +89,9 @@ impl Load {
             let (sender, stop) = (sender.clone(), stop.clone());
             tokio::spawn(async move {
                 while !stop.is_cancelled() {
-                    let outcomes = sender.send(way).await;
-                    let failed = |outcome| matches!(outcome, Outcome::NotStored | Outcome::Unknown);
+                    let ended = sender.send(way).await;
                     // That may come at once, as long as a broker is down.
-                    let rest = if outcomes.into_iter().any(failed) {
+                    let rest = if ended.iter().any(|ended| ended.failed.is_some()) {
                         pause.max(FAILED)
                     } else {
                         pause
@@ -130,23 +130,23 @@ impl Sender {
     pub async fn give_up(&self, polls: usize) {
         for way in WAYS {
             let ids = self.begin(way);
-            let outcomes = poll(self.outcomes(way, &ids), polls).await;
-            let outcomes = outcomes.unwrap_or_else(|| vec![Outcome::Oneway; ids.len()]);
-            self.end(ids, &outcomes, false);
+            let ended = poll(self.ends(way, &ids), polls).await;
+            let ended = ended.unwrap_or_else(|| vec![Outcome::Oneway.into(); ids.len()]);
+            self.end(way, ids, &ended, false);
         }
     }
 
-    async fn send(&self, way: Way) -> Vec<Outcome> {
+    async fn send(&self, way: Way) -> Vec<Ended> {
         let ids = self.begin(way);
         let began = Instant::now();
-        let outcomes = self.outcomes(way, &ids).await;
+        let ended = self.ends(way, &ids).await;
         // The end of a transaction is said after its message was stored.
         let steps = if way == Way::Transaction { 2 } else { 1 };
         let late = self
             .timeout
             .is_some_and(|timeout| began.elapsed() > steps * timeout + GRACE);
-        self.end(ids, &outcomes, late);
-        outcomes
+        self.end(way, ids, &ended, late);
+        ended
     }
 
     fn begin(&self, way: Way) -> Vec<u64> {
@@ -165,80 +165,114 @@ impl Sender {
         ids
     }
 
-    fn end(&self, ids: Vec<u64>, outcomes: &[Outcome], late: bool) {
-        for (id, &outcome) in ids.into_iter().zip(outcomes) {
+    fn end(&self, way: Way, ids: Vec<u64>, ended: &[Ended], late: bool) {
+        for (id, ended) in ids.into_iter().zip(ended) {
+            if let Some(why) = &ended.failed {
+                let why = format!("{way:?}: {why}");
+                self.recorder.add(Event::Failed { id, why });
+            }
+            let outcome = ended.outcome;
             self.recorder.add(Event::Sent { id, outcome, late });
         }
     }
 
-    async fn outcomes(&self, way: Way, ids: &[u64]) -> Vec<Outcome> {
+    async fn ends(&self, way: Way, ids: &[u64]) -> Vec<Ended> {
         let message = |id: &u64| Message::new(&*self.topic, id.to_string());
         let (producer, one) = (self.producer.plain(), message(&ids[0]));
         match way {
-            Way::Send => vec![outcome(&producer.send(one).await)],
+            Way::Send => vec![Ended::of(&producer.send(one).await)],
             Way::Submit => match producer.submit(one).await {
-                Ok(receipt) => vec![outcome(&receipt.await)],
-                Err(error) => vec![of_error(&error)],
+                Ok(receipt) => vec![Ended::of(&receipt.await)],
+                Err(error) => vec![Ended::of_error(&error)],
             },
             Way::Callback => {
                 let (said, hears) = oneshot::channel();
                 producer.send_callback(one, |result| {
-                    let _ = said.send(outcome(&result));
+                    let _ = said.send(Ended::of(&result));
                 });
                 vec![hears.await.expect("the callback is called")]
             }
             Way::Oneway => match producer.send_oneway(one).await {
-                Ok(()) => vec![Outcome::Oneway],
-                Err(error) => vec![match of_error(&error) {
-                    Outcome::NotStored => Outcome::Unwritten,
-                    _ => Outcome::Oneway,
+                Ok(()) => vec![Outcome::Oneway.into()],
+                Err(error) => vec![match error.delivery() {
+                    Delivery::No => Outcome::Unwritten.into(),
+                    _ => Outcome::Oneway.into(),
                 }],
             },
             Way::Batch => match producer.send_batch(ids.iter().map(message).collect()).await {
-                Ok(results) => results.iter().map(of_result).collect(),
-                Err(error) => vec![of_error(&error); ids.len()],
+                Ok(results) => results.iter().map(Ended::of_result).collect(),
+                Err(error) => vec![Ended::of_error(&error); ids.len()],
             },
             Way::AutoBatch => {
                 let sends = ids.iter().map(|id| self.batching.send(message(id)));
-                join_all(sends).await.iter().map(outcome).collect()
+                join_all(sends).await.iter().map(Ended::of).collect()
             }
             Way::Request => match producer.request(one).await {
-                Ok(_) => vec![Outcome::Acked],
-                Err(error) => vec![match of_error(&error) {
-                    Outcome::NotStored => Outcome::NotStored,
-                    _ => Outcome::Unanswered,
+                Ok(_) => vec![Outcome::Acked.into()],
+                Err(error) => vec![match error.delivery() {
+                    Delivery::No => Ended::of_error(&error),
+                    _ => Outcome::Unanswered.into(),
                 }],
             },
             Way::Transaction => {
                 let commit = |_| async { TransactionState::Commit };
-                match self.producer.send_in_transaction(one, commit).await {
-                    // What the broker was not told it asks.
-                    Ok(result) if result.end_error().is_some() => vec![Outcome::Unknown],
-                    Ok(result) => vec![of_result(result.send_result())],
-                    Err(error) => vec![of_error(&error)],
-                }
+                let sent = self.producer.send_in_transaction(one, commit).await;
+                vec![match &sent {
+                    Ok(result) => match result.end_error() {
+                        // It was sent. The broker that is not told, since it went away in between, asks.
+                        Some(_) => Outcome::Unanswered.into(),
+                        None => Ended::of_result(result.send_result()),
+                    },
+                    Err(error) => Ended::of_error(error),
+                }]
             }
         }
     }
 }
 
-fn outcome(result: &rocketmq_sdk::Result<SendResult>) -> Outcome {
-    match result {
-        Ok(result) => of_result(result),
-        Err(error) => of_error(error),
+/// How a send ended, and why it did not succeed.
+#[derive(Debug, Clone)]
+struct Ended {
+    outcome: Outcome,
+    failed: Option<String>,
+}
+
+impl From<Outcome> for Ended {
+    fn from(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            failed: None,
+        }
     }
 }
 
-fn of_result(result: &SendResult) -> Outcome {
-    match result.status() {
-        SendStatus::SEND_OK => Outcome::Acked,
-        _ => Outcome::Unknown,
+impl Ended {
+    fn failed(outcome: Outcome, why: impl Display) -> Self {
+        Self {
+            outcome,
+            failed: Some(why.to_string()),
+        }
     }
-}
 
-fn of_error(error: &Error) -> Outcome {
-    match error.delivery() {
-        Delivery::No => Outcome::NotStored,
-        _ => Outcome::Unknown,
+    fn of(result: &rocketmq_sdk::Result<SendResult>) -> Self {
+        match result {
+            Ok(result) => Self::of_result(result),
+            Err(error) => Self::of_error(error),
+        }
+    }
+
+    fn of_result(result: &SendResult) -> Self {
+        match result.status() {
+            SendStatus::SEND_OK => Outcome::Acked.into(),
+            status => Self::failed(Outcome::Unknown, format!("{status:?}")),
+        }
+    }
+
+    fn of_error(error: &Error) -> Self {
+        let outcome = match error.delivery() {
+            Delivery::No => Outcome::NotStored,
+            _ => Outcome::Unknown,
+        };
+        Self::failed(outcome, error)
     }
 }

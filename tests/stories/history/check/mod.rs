@@ -56,6 +56,8 @@ pub struct Report {
     pub acked: usize,
     /// Sends that had an error; without oneway ones.
     pub failed: usize,
+    /// What their errors say.
+    pub failures: Vec<String>,
     /// Oneway sends that are not in the log.
     pub oneway_lost: usize,
     /// Deliveries beyond the first success of each message, and how many there may be.

@@ -55,6 +55,7 @@ impl Judge for Sends {
                     _ => report.broken(format!("I6: send {id} has an outcome too many")),
                 }
             }
+            Event::Failed { id, why } => report.failures.push(format!("{id}: {why}")),
             Event::Consumed {
                 id, success: true, ..
             } => {
