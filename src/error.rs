@@ -258,16 +258,18 @@ impl Error {
     }
 }
 
-/// Drops a value of the application's, what it panicked with among them, which may panic in that.
+/// Drops a value of the application's, which may panic in that.
 pub(crate) fn drop_quietly<T>(value: T) {
     let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
 }
 
-/// What a panic said.
-pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+/// What a panic of the application's said. It is dropped quietly, so that it does no more harm.
+pub(crate) fn panic_text(panic: Box<dyn Any + Send>) -> String {
     let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no text")
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text = text.unwrap_or("no text").to_owned();
+    drop_quietly(panic);
+    text
 }
 
 impl Inner {

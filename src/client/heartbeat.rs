@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::future::join_all;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use crate::client::registry::MemberKind;
@@ -14,10 +15,25 @@ use crate::protocol::request::heartbeat::{Heartbeat, HeartbeatBody};
 use crate::protocol::request::unregister_client::UnregisterClient;
 use crate::transport::Connection;
 
-/// One round at a time, so that an older picture never overtakes a newer one.
-#[derive(Debug, Default)]
+/// What is under way.
+#[derive(Debug)]
 pub(super) struct Heartbeats {
+    /// One round at a time, so that an older picture never overtakes a newer one.
     round: Mutex<()>,
+    /// Greetings that are not answered.
+    greetings: TaskTracker,
+}
+
+impl Default for Heartbeats {
+    fn default() -> Self {
+        let greetings = TaskTracker::new();
+        // For `wait`, which otherwise waits for this, too; greetings can begin all the same.
+        greetings.close();
+        Self {
+            round: Mutex::default(),
+            greetings,
+        }
+    }
 }
 
 impl Inner {
@@ -48,18 +64,36 @@ impl Inner {
         if self.name_servers.contains(connection.addr()) {
             return;
         }
-        if let Some(body) = self.heartbeat_body()
-            && let Err(error) = connection.oneway(&Heartbeat, None, &body)
-        {
-            debug!(%error, addr = %connection.addr(), "first heartbeat failed");
-        }
+        // Before the members are looked at: who removes one after that waits for this.
+        let under_way = self.heartbeats.greetings.token();
+        let Some(body) = self.heartbeat_body() else {
+            return;
+        };
+        let addr = Arc::clone(connection.addr());
+        let deadline = Instant::now() + self.config.request_timeout;
+        let greeting = connection.call(&Heartbeat, &body, deadline);
+        self.tasks.spawn(async move {
+            let answer = match greeting {
+                Ok(call) => call.await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = answer {
+                debug!(%error, %addr, "first heartbeat failed");
+            }
+            drop(under_way);
+        });
     }
 
-    /// Removes a member and tells the brokers, after a round that may be under way: a broker that hears of a member after its
-    /// end makes it known again.
+    /// Removes a member and tells the brokers, after the heartbeats that may be under way. Brokers handle several requests of a
+    /// connection at a time, and one that comes to a heartbeat after the member's end makes it known again: it would have a share of the
+    /// queues until the broker finds it silent, which takes two minutes.
     pub(super) async fn unregister(&self, kind: MemberKind, group: &str, deadline: Instant) {
         // First, so that it is done also when there is no time for the rest.
         self.registry.remove(kind, group);
+        // A broker that does not answer them is told all the same.
+        let now = Instant::now();
+        let patience = deadline.saturating_duration_since(now) / 2;
+        let _ = timeout_at(now + patience, self.heartbeats.greetings.wait()).await;
         let _round = self.heartbeats.round.lock().await;
         self.leave(kind, group, deadline).await;
         if kind == MemberKind::Producer && self.replies.are_used() {

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::client::Client;
 use crate::consumer::profile::MessageModel;
-use crate::error::{Error, ErrorKind, Result, drop_quietly, panic_text};
+use crate::error::{Error, ErrorKind, Result, panic_text};
 use crate::message::MessageQueue;
 
 mod file;
@@ -161,8 +161,7 @@ async fn within<T>(
             Err(theirs) => Err(failed(ErrorKind::OffsetStore).caused_by_any(theirs)),
         },
         Ok(Err(panic)) => {
-            let detail = format!("the offset store panicked: {}", panic_text(&*panic));
-            drop_quietly(panic);
+            let detail = format!("the offset store panicked: {}", panic_text(panic));
             Err(failed(ErrorKind::Application).detail(detail))
         }
         Err(_) => Err(failed(ErrorKind::Timeout)),

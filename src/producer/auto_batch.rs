@@ -28,6 +28,7 @@ use crate::producer::driver::{self, unfinished};
 use crate::producer::job::Kind;
 use crate::producer::queues::Queues;
 use crate::producer::result::SendResult;
+use crate::producer::retry::Budget;
 use crate::producer::select::Avoid;
 use crate::producer::target::Target;
 use crate::producer::{OPERATION, Shared};
@@ -239,7 +240,7 @@ impl AutoBatches {
 
     /// Looks up the queues of a topic, then sends what waits for that.
     async fn place(self: Arc<Self>, shared: Arc<Shared>, topic: Arc<str>) {
-        let deadline = Instant::now() + shared.settings.send_timeout;
+        let deadline = Budget::new(Instant::now(), shared.settings.send_timeout, 0).deadline();
         let found = shared.queues(OPERATION, &topic, deadline).await;
         let (mut starting, mut refused) = (Vec::new(), Vec::new());
         {

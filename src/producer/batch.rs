@@ -221,15 +221,15 @@ pub(super) fn each(batch: &SendResult, ids: Vec<Box<str>>) -> Vec<SendResult> {
     let mut places = batch.offset_msg_id.split(',');
     let has_places = batch.offset_msg_id.contains(',');
     ids.into_iter()
-        .zip(batch.queue_offset..)
-        .map(|(msg_id, queue_offset)| SendResult {
+        .zip(0..)
+        .map(|(msg_id, at)| SendResult {
             msg_id,
             offset_msg_id: if has_places {
                 places.next().unwrap_or_default().into()
             } else {
                 batch.offset_msg_id.clone()
             },
-            queue_offset,
+            queue_offset: batch.queue_offset.saturating_add(at),
             ..batch.clone()
         })
         .collect()

@@ -169,7 +169,7 @@ impl Accepted {
                 let called = catch_unwind(AssertUnwindSafe(|| callback(outcome)));
                 IN_CALLBACK.set(outside);
                 if let Err(panic) = called {
-                    error!(topic = %self.topic, panic = panic_text(&*panic), "a send callback panicked");
+                    error!(topic = %self.topic, panic = panic_text(panic), "a send callback panicked");
                 }
             }
             // A receipt that was dropped wants no outcome.

@@ -179,7 +179,7 @@ fn ask(interceptor: &dyn SendInterceptor, group: &str, message: &mut Message) ->
         Ok(Ok(())) => Ok(()),
         Ok(Err(why)) => Err(against(format!("an interceptor is against it: {why}"))),
         Err(panic) => {
-            let text = panic_text(&*panic);
+            let text = panic_text(panic);
             Err(against(format!("an interceptor panicked: {text}")))
         }
     }
@@ -199,7 +199,7 @@ impl Watched {
                 Err(error) => interceptor.failed(&send, error),
             }));
             if let Err(panic) = told {
-                let (topic, panic) = (self.message.topic(), panic_text(&*panic));
+                let (topic, panic) = (self.message.topic(), panic_text(panic));
                 error!(%topic, panic, "an interceptor panicked after a send");
             }
         }

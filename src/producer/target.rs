@@ -112,10 +112,8 @@ fn ask(selector: Selector, queues: &[MessageQueue], message: &Message) -> Result
             .detail(detail)
     };
     let index = catch_unwind(AssertUnwindSafe(|| selector(queues, message))).map_err(|panic| {
-        failed(format!(
-            "the queue selector panicked: {}",
-            panic_text(&*panic)
-        ))
+        let text = panic_text(panic);
+        failed(format!("the queue selector panicked: {text}"))
     })?;
     let count = queues.len();
     if index >= count {

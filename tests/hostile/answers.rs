@@ -97,7 +97,7 @@ fn f12_answers_for_a_connection_that_was_given_up_reach_nobody() {
         let world = World::new().await;
         let producer = world.producer().await;
         let broker = world.cluster.broker("broker-a");
-        let held = world.faults().on_any().times(5).answer().hold();
+        let held = world.faults().on_sends().times(5).answer().hold();
         let results = send_at_once(&producer, 5).await;
         assert!(results.iter().all(Result::is_err));
         // The answers come to the client while others wait for theirs, on a connection of their own.

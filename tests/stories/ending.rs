@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use rocketmq_sdk::{ConsumeFromWhere, ConsumeStatus, DefaultProducer, Message, PushConsumer};
-use rocketmq_testkit::Cluster;
+use rocketmq_sdk::{
+    Client, ConsumeFromWhere, ConsumeStatus, DefaultProducer, Message, PushConsumer,
+};
+use rocketmq_testkit::{Cluster, RequestCode};
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
@@ -98,4 +100,29 @@ async fn f35_a_consumer_that_is_only_dropped_takes_everything_with_it() {
         drop(consumer);
         assert_eq!(tasks().await, before, "after {millis} ms");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn f35_a_member_whose_first_heartbeat_is_slow_does_not_come_back_when_it_has_ended() {
+    let cluster = cluster().await;
+    let client = Client::builder()
+        .name_server(cluster.name_server_addr())
+        .environment(cluster.environment());
+    let client = client.start().await.unwrap();
+    let broker = cluster.broker("broker-a");
+    // The one that a connection begins with. Brokers handle several requests at a time, and so may come to the next ones before it.
+    let slow = broker.faults().on(RequestCode::HEART_BEAT).nth(1);
+    let slow = slow.delay(Duration::from_millis(500));
+    let consumer = PushConsumer::builder("g")
+        .client(&client)
+        .subscribe("t", "*")
+        .listener(|_| async { ConsumeStatus::CONSUME_SUCCESS });
+    let consumer = consumer.start().await.unwrap();
+    assert_eq!(slow.hits(), 1);
+    let group = broker.group("g");
+    assert_eq!(group.members(), [client.client_id()]);
+    consumer.shutdown().await.unwrap();
+    assert!(group.members().is_empty());
+    sleep(Duration::from_secs(1)).await;
+    assert!(group.members().is_empty(), "{:?}", group.members());
 }

@@ -27,7 +27,7 @@ use crate::consumer::push::dispatch::{Dispatch, Place};
 use crate::consumer::push::listener::{ConsumeContext, MessageListener};
 use crate::consumer::push::result::ConsumeResult;
 use crate::consumer::push::retry::{Batch, RETRY_HERE};
-use crate::error::{drop_quietly, panic_text};
+use crate::error::panic_text;
 use crate::message::{MAX_INFLATED, MessageExt};
 use crate::protocol::request::consume_directly::ConsumedDirectlyBody;
 
@@ -271,9 +271,8 @@ async fn settle(
             batch.fail(acked..which.end, failure.delay_level).await;
         }
         Err(panic) => {
-            error!(queue = %batch.queue.queue(), panic = panic_text(&*panic), "the listener panicked");
+            error!(queue = %batch.queue.queue(), panic = panic_text(panic), "the listener panicked");
             batch.fail(which, 0).await;
-            drop_quietly(panic);
         }
     }
 }

@@ -89,10 +89,9 @@ async fn listen<L: MessageListener>(
             (0, failure) => (said::LATER, failure.reason.map(String::from)),
         },
         Ok(Err(panic)) => {
-            let text = panic_text(&*panic);
+            let text = panic_text(panic);
             warn!(queue = %context.queue(), panic = text, "the listener panicked on what a tool gave it");
             let remark = format!("the listener panicked: {text}");
-            drop_quietly(panic);
             (said::EXCEPTION, Some(remark))
         }
         Err(_) => {

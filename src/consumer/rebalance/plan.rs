@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::config::Namespace;
 use crate::consumer::allocate::AllocateStrategy;
 use crate::consumer::start_offset::Origin;
+use crate::error::drop_quietly;
 use crate::protocol::message::MessageQueue;
 
 /// This member's share of a topic.
@@ -56,7 +57,10 @@ pub(super) fn share(
                 .filter(|queue| known.contains(queue))
                 .collect(),
         ),
-        Err(_) => Share::Unknown,
+        Err(panic) => {
+            drop_quietly(panic);
+            Share::Unknown
+        }
     }
 }
 

@@ -236,7 +236,7 @@ fn half(mut message: Message, shared: &Shared) -> Result<Message> {
 async fn resolve(asking: impl Future<Output = TransactionResolution>) -> TransactionResolution {
     let outcome = AssertUnwindSafe(asking).catch_unwind().await;
     outcome.unwrap_or_else(|panic| {
-        let text = format!("panicked: {}", panic_text(&*panic));
+        let text = format!("panicked: {}", panic_text(panic));
         TransactionResolution::from(Err(text.into()))
     })
 }
