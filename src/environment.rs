@@ -1,7 +1,8 @@
-//! The one seam to the outside world: byte streams, the wall clock, and the seed of the random numbers.
+//! The one seam to the outside world: byte streams, the wall clock, and the seed of what a client is known by.
 //!
 //! Everything else in the crate is a function of these and of tokio's timers, so a test that gives an environment of its own
-//! decides what the client sees. Monotonic time is tokio's.
+//! decides what the client sees. Monotonic time is tokio's; what only has to be different - how long pauses are, with which queue turns
+//! begin, the ids of requests - is random.
 
 use std::fmt;
 use std::io;

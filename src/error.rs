@@ -263,7 +263,8 @@ pub(crate) fn drop_quietly<T>(value: T) {
     let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
 }
 
-/// What a panic of the application's said. It is dropped quietly, so that it does no more harm.
+/// What a panic of the application's said. It is dropped quietly, so that it does no more harm: call this outside of what may not be
+/// evaluated, such as a field of a log line.
 pub(crate) fn panic_text(panic: Box<dyn Any + Send>) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::future::join_all;
 use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
@@ -37,10 +37,17 @@ impl Default for Heartbeats {
 }
 
 impl Inner {
-    /// Tells every broker of the members' topics which groups live here.
-    pub(super) async fn heartbeat(&self) {
-        let _round = self.heartbeats.round.lock().await;
-        self.tell_brokers().await;
+    /// Tells every broker of the members' topics which groups live here. The round goes on when this is dropped, and holds others back
+    /// until it is answered.
+    pub(super) async fn heartbeat(self: &Arc<Self>) {
+        let inner = Arc::clone(self);
+        let round = async move {
+            let _round = inner.heartbeats.round.lock().await;
+            inner.tell_brokers().await;
+        };
+        let shutdown = self.shutdown.clone();
+        let round = async move { shutdown.run_until_cancelled(round).await };
+        let _ = self.tasks.spawn(round).await;
     }
 
     async fn tell_brokers(&self) {
@@ -84,17 +91,17 @@ impl Inner {
         });
     }
 
-    /// Removes a member and tells the brokers, after the heartbeats that may be under way. Brokers handle several requests of a
+    /// Tells the brokers that a member was removed, after the heartbeats that may be under way. Brokers handle several requests of a
     /// connection at a time, and one that comes to a heartbeat after the member's end makes it known again: it would have a share of the
     /// queues until the broker finds it silent, which takes two minutes.
-    pub(super) async fn unregister(&self, kind: MemberKind, group: &str, deadline: Instant) {
-        // First, so that it is done also when there is no time for the rest.
-        self.registry.remove(kind, group);
-        // A broker that does not answer them is told all the same.
-        let now = Instant::now();
-        let patience = deadline.saturating_duration_since(now) / 2;
-        let _ = timeout_at(now + patience, self.heartbeats.greetings.wait()).await;
+    pub(super) async fn say_goodbye(&self, kind: MemberKind, group: &str) {
+        self.heartbeats.greetings.wait().await;
         let _round = self.heartbeats.round.lock().await;
+        if self.registry.find(kind, group).is_some() {
+            // It is here again, and to brokers it is the same.
+            return;
+        }
+        let deadline = Instant::now() + self.config.request_timeout;
         self.leave(kind, group, deadline).await;
         if kind == MemberKind::Producer && self.replies.are_used() {
             self.come_back(deadline).await;

@@ -18,7 +18,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use tokio::time::{Instant, timeout_at};
+use tokio::runtime::Handle;
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info};
@@ -216,20 +217,23 @@ impl Client {
         name: &'static str,
         task: impl Future<Output = ()> + Send + 'static,
     ) {
+        self.spawn_on(&Handle::current(), name, task);
+    }
+
+    /// The same from where no runtime is entered.
+    fn spawn_on(
+        &self,
+        runtime: &Handle,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
         let shutdown = self.inner.shutdown.clone();
-        self.inner.tasks.spawn(async move {
+        let task = async move {
             if shutdown.run_until_cancelled(task).await.is_none() {
                 debug!(task = name, "ended with its client");
             }
-        });
-    }
-
-    /// Removes a member, then tells the brokers, so that no heartbeat that is under way makes it known again.
-    async fn unregister(&self, kind: MemberKind, group: &str, deadline: Instant) {
-        let unregistering = self.inner.unregister(kind, group, deadline);
-        if timeout_at(deadline, unregistering).await.is_err() {
-            debug!(group, "no answer to unregistering in time");
-        }
+        };
+        self.inner.tasks.spawn_on(task, runtime);
     }
 }
 

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
-use tokio::time::Instant;
+use tokio::runtime::Handle;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
 
 use crate::client::Client;
 use crate::error::{Error, Result};
@@ -105,12 +108,15 @@ impl Registry {
     }
 }
 
-/// A member's place in its client. Without [`unregister`](Self::unregister) the member stays known until the client ends.
+/// A member's place in its client. Without [`leave`](Self::leave) the member stays known until the client ends.
 pub(crate) struct Registration {
     client: Client,
     kind: MemberKind,
     group: Arc<str>,
-    over: AtomicBool,
+    left: AtomicBool,
+    /// The brokers have been told that the member has left, or nobody tells them any more.
+    told: CancellationToken,
+    runtime: Handle,
 }
 
 impl Registration {
@@ -119,16 +125,34 @@ impl Registration {
             client,
             kind: member.kind(),
             group: member.group().into(),
-            over: AtomicBool::new(false),
+            left: AtomicBool::new(false),
+            told: CancellationToken::new(),
+            runtime: Handle::current(),
         }
     }
 
-    /// Removes the member and tells the brokers. A second call does nothing.
+    /// Removes the member at once; a task of the client's tells the brokers. A second call does nothing.
+    pub(crate) fn leave(&self) {
+        if self.left.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.client.inner.registry.remove(self.kind, &self.group);
+        let told = self.told.clone().drop_guard();
+        let (client, kind, group) = (self.client.clone(), self.kind, Arc::clone(&self.group));
+        let goodbye = async move {
+            client.inner.say_goodbye(kind, &group).await;
+            // Only now, since nobody else may hold the client.
+            drop((told, client));
+        };
+        self.client
+            .spawn_on(&self.runtime, "goodbye of a member", goodbye);
+    }
+
+    /// Removes the member, and waits for this long until the brokers have been told. A second call waits for the same.
     pub(crate) async fn unregister(&self, deadline: Instant) {
-        if !self.over.swap(true, Ordering::AcqRel) {
-            self.client
-                .unregister(self.kind, &self.group, deadline)
-                .await;
+        self.leave();
+        if timeout_at(deadline, self.told.cancelled()).await.is_err() {
+            debug!(group = %self.group, "no answer to unregistering in time");
         }
     }
 }

@@ -11,6 +11,7 @@ use futures::future::join_all;
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::mpsc;
+use tokio::time::timeout_at;
 
 use super::*;
 use crate::environment::ByteStream;
@@ -546,6 +547,35 @@ async fn a_member_that_cannot_wait_for_brokers_is_gone_all_the_same() {
         .await;
     assert!(!round.is_finished());
     assert!(client.register(Group::new(MemberKind::Producer)).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn brokers_hear_of_an_end_behind_a_round_of_heartbeats_that_somebody_else_began_and_dropped()
+{
+    let world = World::new();
+    world.host(NAME_SERVER, |_| route());
+    world.host(BROKER, |command| match command.request_code() {
+        RequestCode::HEART_BEAT => (SILENCE, Vec::new()),
+        _ => ok(command),
+    });
+    let client = world.client(NAME_SERVER).await;
+    client.route("t", soon()).await.unwrap();
+    let registration = client.register(Group::new(MemberKind::Producer)).unwrap();
+    let round = timeout_at(
+        Instant::now() + Duration::from_secs(2),
+        client.heartbeat_now(),
+    );
+    round.await.unwrap_err();
+    let second = Instant::now() + Duration::from_secs(1);
+    registration
+        .unregister(second - Duration::from_millis(1))
+        .await;
+    // Neither was answered yet, nor given up.
+    assert_eq!(world.asked(RequestCode::UNREGISTER_CLIENT), 0);
+    registration
+        .unregister(second + Duration::from_secs(1))
+        .await;
+    assert_eq!(world.asked(RequestCode::UNREGISTER_CLIENT), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -33,7 +33,8 @@ impl Hook {
         match timeout_at(deadline, running.as_mut()).await {
             Ok(Ok(())) => {}
             Ok(Err(panic)) => {
-                error!(%queue, hook = name, panic = panic_text(panic), "a hook panicked");
+                let panic = panic_text(panic);
+                error!(%queue, hook = name, panic, "a hook panicked");
             }
             Err(_) => warn!(%queue, hook = name, "a hook takes too long; it is dropped"),
         }

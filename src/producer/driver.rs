@@ -101,12 +101,6 @@ impl Driver {
         Receipt { outcome }
     }
 
-    /// Accepts a send that has begun and whose outcome only interceptors want; the ticket is what was taken from it.
-    pub(super) fn see_through(&self, send: SendFuture, ticket: Option<Ticket>) {
-        let (nobody, _) = oneshot::channel();
-        self.accept(self.accepted(send, ticket, Report::Receipt(nobody)));
-    }
-
     /// Accepts a message, or what it was refused for. In any case the callback is called: by the task, and from here only where too
     /// many wait that were refused.
     pub(super) fn call_back(&self, mut send: SendFuture, callback: Callback) {
@@ -169,7 +163,8 @@ impl Accepted {
                 let called = catch_unwind(AssertUnwindSafe(|| callback(outcome)));
                 IN_CALLBACK.set(outside);
                 if let Err(panic) = called {
-                    error!(topic = %self.topic, panic = panic_text(panic), "a send callback panicked");
+                    let panic = panic_text(panic);
+                    error!(topic = %self.topic, panic, "a send callback panicked");
                 }
             }
             // A receipt that was dropped wants no outcome.

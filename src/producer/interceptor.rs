@@ -58,7 +58,8 @@ pub trait SendInterceptor: Send + Sync + 'static {
         Ok(())
     }
 
-    /// A message is stored. Of a oneway message there is no result: it was only written.
+    /// A message is stored. There is no result of a oneway message, which was only written, nor of a request whose reply came before the
+    /// broker's answer.
     fn stored(&self, send: &Intercepted<'_>, result: Option<&SendResult>) {
         let _ = (send, result);
     }

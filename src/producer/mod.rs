@@ -42,7 +42,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -148,7 +147,7 @@ struct Shared {
     owns_client: bool,
     settings: Settings,
     membership: Arc<Membership>,
-    registration: Arc<Registration>,
+    registration: Registration,
     /// How brokers have done, if that decides where messages go.
     faults: Option<Arc<Faults>>,
     /// What the sends that have begun take of the bounds; closed by a shutdown.
@@ -162,7 +161,6 @@ struct Shared {
     driver: Driver,
     /// Puts messages together, if that is asked for.
     auto_batches: Option<Arc<AutoBatches>>,
-    runtime: Handle,
     /// Whether a shutdown came to its end.
     ended: AtomicBool,
 }
@@ -199,14 +197,13 @@ impl DefaultProducer {
             faults: Faults::new(settings.fault_tolerance),
             settings,
             membership,
-            registration: Arc::new(registration),
+            registration,
             room,
             in_flight,
             compressing: Arc::new(Semaphore::new(
                 available_parallelism().map_or(1, NonZero::get),
             )),
             stop,
-            runtime: Handle::current(),
             ended: AtomicBool::new(false),
         });
         faults::start_probing(&shared);
@@ -314,7 +311,7 @@ impl DefaultProducer {
         self.shared.client.check_topic(LOOK_UP, topic)?;
         let (topic, deadline) = (topic.into(), self.shared.client.request_deadline());
         let queues = self.shared.queues(LOOK_UP, &topic, deadline).await?;
-        Ok(queues.list().to_vec())
+        Ok(queues.choices().to_vec())
     }
 
     /// Ends the producer: [`shutdown_within`](Self::shutdown_within) the send timeout.
@@ -403,11 +400,7 @@ impl Drop for Shared {
             return;
         }
         debug!(group = %self.settings.group, "producer dropped without a shutdown");
-        // Dropping the registration in that task also ends a client that nobody else holds.
-        let registration = Arc::clone(&self.registration);
-        self.runtime.spawn(async move {
-            registration.unregister(Instant::now() + LEAVE_WITHIN).await;
-        });
+        self.registration.leave();
     }
 }
 

@@ -202,7 +202,11 @@ impl Shared {
         let waiting = async {
             let sent = tokio::select! {
                 biased;
-                reply = &mut expected => return Ok((reply, Some(ticket))),
+                // So it is stored: nobody has to wait for the broker to say so, and another attempt would be carried out, too.
+                reply = &mut expected => {
+                    send.stored();
+                    return Ok(reply);
+                }
                 sent = &mut send => sent,
             };
             // A shutdown waits for the reply as well; the room is free for other messages.
@@ -215,21 +219,17 @@ impl Shared {
             }
             tokio::select! {
                 biased;
-                reply = &mut expected => Ok((reply, None)),
+                reply = &mut expected => Ok(reply),
                 () = sleep_until(deadline) => Err(sent.err().unwrap_or_else(|| {
                     unanswered(ErrorKind::Timeout, "it was sent, but no reply came")
                 })),
             }
         };
         let outcome = self.stop.run_until_cancelled(waiting).await;
-        let (mut reply, unfinished) = outcome.unwrap_or_else(|| {
+        let mut reply = outcome.unwrap_or_else(|| {
             let detail = "the producer ended before the reply came";
             Err(send.ended(unanswered(ErrorKind::Closed, detail)))
         })?;
-        if let Some(ticket) = unfinished {
-            // The broker has yet to acknowledge the request; interceptors are waiting for that.
-            self.driver.see_through(send, ticket);
-        }
         reply.inflate_body(MAX_INFLATED).map_err(|error| {
             unanswered(ErrorKind::Protocol, "its reply cannot be read").caused_by(error)
         })?;

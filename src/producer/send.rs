@@ -45,8 +45,8 @@ mod oneway;
 /// [`Broker`](crate::ErrorKind::Broker): all attempts failed; the error is that of the last one.
 /// [`Overloaded`](crate::ErrorKind::Overloaded): the producer had as much in flight as it may, and no room came in time; nothing was
 /// sent. [`Application`](crate::ErrorKind::Application): an interceptor is against the send, or it or the queue selector panicked, or the
-/// selector chose a queue that is not there. [`Protocol`](crate::ErrorKind::Protocol): the broker stored the message, and its answer
-/// cannot be read. [`Closed`](crate::ErrorKind::Closed): the producer has been shut down.
+/// selector chose a queue that is not there. [`Protocol`](crate::ErrorKind::Protocol): what the broker answered cannot be read.
+/// [`Closed`](crate::ErrorKind::Closed): the producer has been shut down.
 /// [`Error::delivery`] says whether the message may have been stored all the same.
 ///
 /// # Cancel safety
@@ -140,8 +140,8 @@ impl SendFuture {
         self.with(|draft| draft.target = Target::Queue(queue))
     }
 
-    /// Lets the application choose the queue: an index into the topic's queues, which it is given by broker name and number. It
-    /// is called once, on the task that sends, and must not block; it is tried again only on the queue that it chose.
+    /// Lets the application choose the queue: an index into the topic's queues, which it is given as
+    /// [`queues`](crate::DefaultProducer::queues) lists them. It is called once, on the task that sends, and must not block; it is tried again only on the queue that it chose.
     pub fn select<F>(self, selector: F) -> Self
     where
         F: FnOnce(&[MessageQueue], &Message) -> usize + Send + 'static,
@@ -272,6 +272,14 @@ impl SendFuture {
             watched.over(Err(&error));
         }
         error
+    }
+
+    /// Ends it, since its message is known to be stored: no further attempt is made.
+    pub(super) fn stored(&mut self) {
+        self.state = State::Over;
+        if let Some(watched) = self.watched.take() {
+            watched.over(Ok(None));
+        }
     }
 
     /// What keeps a shutdown waiting, to be held until the outcome is reported.

@@ -271,7 +271,8 @@ async fn settle(
             batch.fail(acked..which.end, failure.delay_level).await;
         }
         Err(panic) => {
-            error!(queue = %batch.queue.queue(), panic = panic_text(panic), "the listener panicked");
+            let panic = panic_text(panic);
+            error!(queue = %batch.queue.queue(), panic, "the listener panicked");
             batch.fail(which, 0).await;
         }
     }

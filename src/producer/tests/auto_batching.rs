@@ -34,6 +34,15 @@ fn message(text: impl Into<String>) -> Message {
     Message::new("t", text.into())
 }
 
+#[tokio::test(start_paused = true)]
+async fn without_a_limit_of_time_a_key_finds_its_queue_in_a_topic_that_is_not_known_yet() {
+    let world = World::with_brokers(&["a"]);
+    let builder = world.builder().auto_batch().send_timeout(Duration::MAX);
+    let producer = builder.start().await.unwrap();
+    producer.send(message("x")).sharding_key("k").await.unwrap();
+    producer.send(message("y")).await.unwrap();
+}
+
 /// The bodies in a request.
 fn bodies(sent: &Asked) -> Vec<String> {
     let text = |body: &[u8]| String::from_utf8_lossy(body).into_owned();

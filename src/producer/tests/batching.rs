@@ -8,7 +8,8 @@ use tokio::time::timeout;
 use super::world::{Asked, Reply, World};
 use crate::error::{Delivery, ErrorKind};
 use crate::message::{Message, MessageQueue};
-use crate::producer::{DefaultProducer, SendStatus};
+use crate::producer::batch::each;
+use crate::producer::{DefaultProducer, SendResult, SendStatus};
 use crate::protocol::code::{RequestCode, ResponseCode};
 use crate::protocol::message::{BatchMessages, properties};
 
@@ -37,6 +38,18 @@ async fn small(world: &std::sync::Arc<World>) -> DefaultProducer {
         .start()
         .await
         .unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_offset_that_cannot_be_harms_nothing() {
+    let world = World::with_brokers(&["a"]);
+    let producer = world.builder().start().await.unwrap();
+    let mut result = producer.send(Message::new("t", "x")).await.unwrap();
+    result.queue_offset = i64::MAX;
+    let results = each(&result, vec!["1".into(), "2".into(), "3".into()]);
+    let ids: Vec<_> = results.iter().map(SendResult::msg_id).collect();
+    assert_eq!(ids, ["1", "2", "3"]);
+    assert_eq!(results[2].queue_offset(), i64::MAX);
 }
 
 #[tokio::test(start_paused = true)]

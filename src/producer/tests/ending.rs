@@ -201,15 +201,27 @@ async fn a_dropped_producer_lets_a_shared_client_live() {
         (1, "h")
     );
     first.send(Message::new("t", "x")).await.unwrap();
-    // The group is free again.
-    DefaultProducer::builder("h")
-        .client(&client)
-        .start()
-        .await
-        .unwrap()
-        .shutdown()
-        .await
-        .unwrap();
+    let again = DefaultProducer::builder("h").client(&client);
+    let again = again.start().await.unwrap();
+    again.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_producer_leaves_its_place_at_once_and_brokers_know_the_one_that_takes_it() {
+    let world = World::with_brokers(&["a"]);
+    let first = world.warm_producer().await;
+    let client = first.shared.client.clone();
+    let start = || DefaultProducer::builder("h").topics(["t"]).client(&client);
+    for _ in 0..3 {
+        drop(start().start().await.unwrap());
+    }
+    let second = start().start().await.unwrap();
+    sleep(2 * SECOND).await;
+    let codes = [RequestCode::HEART_BEAT, RequestCode::UNREGISTER_CLIENT];
+    let asked = world.asked.lock();
+    let last = asked.iter().rfind(|asked| codes.contains(&asked.code));
+    assert_eq!(last.unwrap().code, RequestCode::HEART_BEAT);
+    drop((asked, second));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,7 @@
 //! Messages that are handed over: receipts and callbacks.
 
+use std::panic::panic_any;
+
 use tokio::sync::mpsc;
 
 use super::world::{Reply, World};
@@ -87,14 +89,23 @@ async fn callbacks_are_called_once_each_with_their_outcome() {
     assert_eq!((good, bad, world.sent().len()), (101, 1, 101));
 }
 
+struct PanicsAgain;
+
+impl Drop for PanicsAgain {
+    fn drop(&mut self) {
+        panic!("on purpose, too");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_callback_that_panics_harms_no_other() {
     let world = World::with_brokers(&["a"]);
     let producer = world.builder().start().await.unwrap();
     let (report, mut reported) = reports();
     for at in 0..30 {
-        match at % 3 {
+        match at % 6 {
             0 => producer.send_callback(Message::new("t", "x"), |_| panic!("on purpose")),
+            3 => producer.send_callback(Message::new("t", "x"), |_| panic_any(PanicsAgain)),
             _ => producer.send_callback(Message::new("t", "x"), report()),
         }
     }

@@ -359,7 +359,7 @@ async fn a_send_that_is_dropped_has_no_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_ends_when_its_broker_has_acknowledged_it_also_after_its_reply() {
+async fn a_request_is_stored_when_its_broker_says_so_or_its_reply_is_there() {
     let world = World::with_brokers(&["a"]);
     let (producer, notes) = producer(&world).await;
     let second = Duration::from_secs(1);
@@ -369,20 +369,16 @@ async fn a_request_ends_when_its_broker_has_acknowledged_it_also_after_its_reply
         let asking = tokio::spawn(producer.request(Message::new("t", "x")).timeout(5 * second));
         let request = wait_for_requests(&world, sent + 1).await.remove(sent);
         sleep(reply_after).await;
-        let expected = if reply_after < second {
-            vec!["before x"]
-        } else {
-            vec!["before x", "stored x"]
-        };
         reply(&world, &id_of(&request), "!");
         assert_eq!(asking.await.unwrap().unwrap().body(), "!");
-        assert_eq!(notes.take(), expected);
+        assert_eq!(notes.take(), ["before x", "stored x"]);
         sleep(2 * second).await;
-        let rest = notes.take();
-        assert_eq!(rest.len() + expected.len(), 2, "{rest:?}");
+        assert_eq!(notes.take(), [""; 0]);
     }
-    assert!(notes.ids.lock().iter().all(|id| id.len() >= 32));
-    // A shutdown waits for what is not acknowledged.
+    let ids = std::mem::take(&mut *notes.ids.lock());
+    // What the broker said is not known where the reply was faster.
+    assert!(ids[0] == "none" && ids[1].len() == 32, "{ids:?}");
+    // Nothing is left that a shutdown would wait for.
     let sent = world.sent().len();
     let asking = tokio::spawn(producer.request(Message::new("t", "y")));
     let request = wait_for_requests(&world, sent + 1).await.remove(sent);
@@ -390,23 +386,4 @@ async fn a_request_ends_when_its_broker_has_acknowledged_it_also_after_its_reply
     asking.await.unwrap().unwrap();
     assert_eq!(producer.shutdown().await.unwrap().unfinished(), 0);
     assert_eq!(notes.take(), ["before y", "stored y"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_request_that_is_not_sent_or_not_acknowledged_fails() {
-    let world = World::with_brokers(&["a"]);
-    let (producer, notes) = producer(&world).await;
-    let error = producer.request(Message::new("nowhere", "x")).await;
-    assert_eq!(error.unwrap_err().kind(), ErrorKind::NoRoute);
-    assert_eq!(notes.take(), ["before x", "failed NoRoute x"]);
-    world.broker("a", |_| Reply::Silence);
-    let asking = tokio::spawn(
-        producer
-            .request(Message::new("t", "x"))
-            .timeout(Duration::from_secs(60)),
-    );
-    wait_for_requests(&world, 1).await;
-    assert_eq!(producer.shutdown().await.unwrap().unfinished(), 1);
-    assert_eq!(asking.await.unwrap().unwrap_err().kind(), ErrorKind::Closed);
-    assert_eq!(notes.take(), ["before x", "failed Closed x"]);
 }

@@ -170,6 +170,22 @@ async fn a_reply_may_come_before_the_broker_has_acknowledged_the_request() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_whose_reply_is_there_is_not_sent_again() {
+    let world = World::with_brokers(&["a", "b"]);
+    let producer = world.warm_producer().await;
+    let sent = world.sent().len();
+    for name in ["a", "b"] {
+        world.broker(name, |_| Reply::Silence);
+    }
+    let asking = tokio::spawn(producer.request(Message::new("t", "?")).timeout(9 * SECOND));
+    let request = wait_for_requests(&world, sent + 1).await.remove(sent);
+    reply(&world, &id_of(&request), "!");
+    assert_eq!(asking.await.unwrap().unwrap().body(), "!");
+    sleep(10 * SECOND).await;
+    assert_eq!(world.sent().len(), sent + 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_that_is_surely_not_sent_fails_at_once_and_another_waits_to_the_end() {
     let world = World::with_brokers(&["a"]);
     let producer = world.warm_producer().await;

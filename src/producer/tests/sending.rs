@@ -563,3 +563,20 @@ async fn a_dropped_send_leaves_nothing_behind() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(world.connections(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_selector_is_given_the_queues_as_they_are_listed() {
+    let world = World::with_brokers(&["a", "b"]);
+    // One of these brokers has no master.
+    world.order("t", "b:2;c:1;a:1");
+    let producer = world.builder().start().await.unwrap();
+    let listed = producer.queues("t").await.unwrap();
+    let names: Vec<_> = listed.iter().map(|queue| &*queue.broker_name).collect();
+    assert_eq!(names, ["b", "b", "c", "a"]);
+    let send = producer.send(Message::new("t", "x"));
+    let send = send.select(move |given, _| {
+        assert_eq!(given, listed);
+        3
+    });
+    assert_eq!(&*send.await.unwrap().queue().broker_name, "a");
+}

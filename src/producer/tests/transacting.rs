@@ -407,6 +407,24 @@ async fn a_question_about_a_transaction_that_runs_here_is_answered_by_its_outcom
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_local_transaction_is_given_can_be_sent_as_any_message() {
+    let world = World::with_brokers(&["a"]);
+    let producer = producer(&world).await;
+    let plain = producer.plain().clone();
+    let sending = producer.send_in_transaction(Message::new("t", "m"), |half| async move {
+        plain.send(half.message().clone()).await.unwrap();
+        TransactionState::Rollback
+    });
+    sending.await.unwrap();
+    let marks = world.sent().into_iter().map(|sent| {
+        let mark = |name| sent.property(name);
+        (mark("TRAN_MSG"), mark("PGROUP"))
+    });
+    let marked = (Some("true".to_owned()), Some("g".to_owned()));
+    assert_eq!(marks.collect::<Vec<_>>(), [marked, (None, None)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn two_brokers_that_hold_the_message_both_hear_its_state() {
     let world = World::with_brokers(&["a", "b"]);
     let count = Arc::new(AtomicUsize::new(0));

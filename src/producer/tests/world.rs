@@ -125,6 +125,12 @@ impl World {
         self.topics.lock().insert(topic.to_owned(), body);
     }
 
+    /// Gives a topic a fixed order of its queues.
+    pub(super) fn order(&self, topic: &str, queues: &str) {
+        let mut topics = self.topics.lock();
+        topics.get_mut(topic).unwrap().order_topic_conf = Some(queues.to_owned());
+    }
+
     pub(super) fn forget_topic(&self, topic: &str) {
         self.topics.lock().remove(topic);
     }

@@ -133,8 +133,8 @@ impl TransactionProducer {
         let shared = Arc::clone(&self.producer.shared);
         let open = Arc::clone(&self.open);
         async move {
-            let message = half(message, &shared)?;
-            let mut send = SendFuture::of_half(Arc::clone(&shared), message.clone());
+            let half = half(message.clone(), &shared)?;
+            let mut send = SendFuture::of_half(Arc::clone(&shared), half);
             let ticket = send.enter().await?;
             let result = send.await;
             // A shutdown waits for the local transaction as well; the room is free for other messages.

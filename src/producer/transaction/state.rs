@@ -84,7 +84,7 @@ impl HalfMessage {
         self.result.msg_id()
     }
 
-    /// The message.
+    /// The message, as it was given to the producer.
     pub const fn message(&self) -> &Message {
         &self.message
     }
