@@ -424,9 +424,14 @@ impl Rpc {
     ) -> Result<Command> {
         let own = self.wrapped(header);
         let header = own.as_ref().unwrap_or(header);
-        let outcome = match self.start(addr, header, body, deadline).await {
-            Ok(call) => call.await,
-            Err(error) => Err(error),
+        let call = || async {
+            let call = self.start(addr, header, body, deadline).await?;
+            call.await
+        };
+        let outcome = match call().await {
+            // Nothing was done. Whoever takes the next connection may do it; once, since that may be the same one.
+            Ok(answer) if answer.response_code() == ResponseCode::GO_AWAY => call().await,
+            outcome => outcome,
         };
         outcome.map_err(|error| error.into_error(operation, addr))
     }

@@ -22,6 +22,7 @@ use crate::protocol::frame;
 use crate::protocol::request::Request;
 use crate::protocol::request::heartbeat::{HeartbeatBody, ProducerData};
 use crate::protocol::request::notify_consumer_ids::NotifyConsumerIdsChanged;
+use crate::protocol::request::queue_offset::GetMaxOffset;
 use crate::protocol::request::route::{BrokerData, GetRoute, QueueData, RouteBody};
 
 const NAME_SERVER: &str = "ns:9876";
@@ -576,6 +577,43 @@ async fn brokers_hear_of_an_end_behind_a_round_of_heartbeats_that_somebody_else_
         .unregister(second + Duration::from_secs(1))
         .await;
     assert_eq!(world.asked(RequestCode::UNREGISTER_CLIENT), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_sent_away_asks_again_on_another_connection_once() {
+    let world = World::new();
+    world.host(NAME_SERVER, |_| route());
+    let away = Arc::new(AtomicUsize::new(0));
+    world.host(BROKER, {
+        let away = Arc::clone(&away);
+        move |command| match command.request_code() {
+            RequestCode::GET_MAX_OFFSET if away.load(Ordering::SeqCst) > 0 => {
+                away.fetch_sub(1, Ordering::SeqCst);
+                (ResponseCode::GO_AWAY, Vec::new())
+            }
+            _ => ok(command),
+        }
+    });
+    let client = world.client(NAME_SERVER).await;
+    client.route("t", soon()).await.unwrap();
+    let _registration = client.register(Group::new(MemberKind::Consumer)).unwrap();
+    client.heartbeat_now().await;
+    let header = GetMaxOffset {
+        topic: "t".into(),
+        ..GetMaxOffset::default()
+    };
+    for (times, asked, code) in [(1, 2, None), (5, 4, Some(ResponseCode::GO_AWAY))] {
+        away.store(times, Ordering::SeqCst);
+        let addr: Arc<str> = BROKER.into();
+        let asking = client.rpc().max_offset(&addr, &header, soon()).await;
+        // The header of the answer has no offset.
+        let error = asking.unwrap_err();
+        assert_eq!(error.response_code(), code, "{error}");
+        assert_eq!(world.asked(RequestCode::GET_MAX_OFFSET), asked);
+        // Each new connection begins with a heartbeat; the first one had another.
+        let connections = asked / 2 + 1;
+        assert_eq!(world.asked(RequestCode::HEART_BEAT), connections + 1);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -22,6 +22,8 @@ pub(crate) enum Cause {
     Silent,
     #[error("it was idle")]
     Idle,
+    #[error("the peer sends its clients away")]
+    SentAway,
     #[error("the client has been shut down")]
     Shutdown,
     #[error("its task ended with its runtime, or by a panic")]

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 use tokio::time::Instant;
 
 use crate::error::Delivery;
+use crate::protocol::code::ResponseCode;
 use crate::protocol::command::Command;
 use crate::transport::error::{CallError, Cause};
 
@@ -129,7 +130,13 @@ impl Pending {
     }
 
     /// Hands an answer to its call. An answer in time is never dropped: it also replaces a time-out that the call has not seen.
+    ///
+    /// A peer that is about to end answers so, from 5.x on, and does nothing it is asked: no other call enters, so that the next one
+    /// goes to another connection, and those that wait have their answers.
     pub(super) fn answer(&mut self, command: Command, wakers: &mut Vec<Waker>) {
+        if command.response_code() == ResponseCode::GO_AWAY {
+            self.poison.get_or_insert(Cause::SentAway);
+        }
         match self.entries.get_mut(&command.head.opaque) {
             Some(entry)
                 if matches!(
@@ -205,6 +212,13 @@ impl Pending {
 
     pub(super) fn cause(&self) -> Option<&Cause> {
         self.poison.as_ref()
+    }
+
+    /// Why the connection can end, since no call may enter and none waits.
+    pub(super) fn over(&self) -> Option<&Cause> {
+        let waits = |entry: &Entry| matches!(entry.state, State::Waiting(_));
+        let cause = self.poison.as_ref()?;
+        (!self.entries.values().any(waits)).then_some(cause)
     }
 
     /// No call is due before this.

@@ -76,7 +76,9 @@ pub(super) async fn run(
     let unclaimed = shared.state.lock().pending.unclaimed();
     let addr = &shared.addr;
     match &cause {
-        Cause::Shutdown | Cause::Idle => debug!(%addr, %cause, unclaimed, "connection closed"),
+        Cause::Shutdown | Cause::Idle | Cause::SentAway => {
+            debug!(%addr, %cause, unclaimed, "connection closed")
+        }
         _ => warn!(%addr, %cause, unclaimed, "connection lost"),
     }
     shared.end(&cause);
@@ -110,13 +112,13 @@ async fn read(
         };
         let malformed = split_frames(&mut buffer, &mut answers, &mut requests).err();
         let frames = answers.len() + requests.len();
-        shared.settle(frames, &mut answers, &mut wakers);
+        let over = shared.settle(frames, &mut answers, &mut wakers);
         wakers.drain(..).for_each(Waker::wake);
         requests
             .drain(..)
             .for_each(|request| inbound.request(connection, request));
-        if let Some(error) = malformed {
-            return Cause::Malformed(error);
+        if let Some(cause) = malformed.map(Cause::Malformed).or(over) {
+            return cause;
         }
         turn.step().await;
     }
@@ -227,8 +229,13 @@ async fn watch(shared: &Shared) -> Cause {
 }
 
 impl Shared {
-    /// Hands answers to their calls. They are among so many frames that have come, which may be none.
-    fn settle(&self, frames: usize, answers: &mut Vec<Command>, wakers: &mut Vec<Waker>) {
+    /// Hands answers to their calls. They are among so many frames that have come, which may be none. Says why it is over, if it is.
+    fn settle(
+        &self,
+        frames: usize,
+        answers: &mut Vec<Command>,
+        wakers: &mut Vec<Waker>,
+    ) -> Option<Cause> {
         let now = Instant::now();
         let mut state = self.state.lock();
         state.active = now;
@@ -236,6 +243,7 @@ impl Shared {
         for answer in answers.drain(..) {
             state.pending.answer(answer, wakers);
         }
+        state.pending.over().cloned()
     }
 
     fn wrote(&self, count: usize) {
@@ -252,6 +260,9 @@ impl Shared {
         let state = &mut *self.state.lock();
         let written = state.outbox.written();
         state.pending.expire(now, written, wakers);
+        if let Some(cause) = state.pending.over() {
+            return Err(cause.clone());
+        }
         let silent = state.pending.silent_since(SILENT_CALLS);
         let stuck = state.pending.stuck_since(SILENT_CALLS);
         let give_up_at = [(silent, SILENT_FOR), (stuck, STUCK_FOR)];
