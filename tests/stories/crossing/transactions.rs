@@ -70,7 +70,7 @@ fn theirs(java: &Java) -> BTreeMap<i64, Value> {
         .collect()
 }
 
-/// Lets the testkit's brokers ask: not by much, or they would take Java's client for dead.
+/// Lets the testkit's brokers ask.
 fn let_brokers_ask(target: &Target) {
     target.turn(Duration::from_secs(40));
 }
