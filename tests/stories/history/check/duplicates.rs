@@ -118,9 +118,9 @@ impl Judge for Duplicates {
             }
             Event::Sent { id, .. } => {
                 let began = self.sending.remove(id);
-                // Where time is real the machine itself may hold up a broker, or us.
+                // Where time is real the machine itself may hold up a broker, or us; and a real broker is slow when it is new.
                 let held_up = began.is_some_and(|began| happened.at >= began + ATTEMPT);
-                if self.is_loose && held_up {
+                if (self.is_loose || self.within.is_some()) && held_up {
                     self.disturbed.insert(*id);
                 }
             }
