@@ -137,7 +137,10 @@ async fn transactions_are_asked_about_in_a_namespace() {
     let consumer = PushConsumer::builder(target.name("ns_paid")).config(config);
     let consumer = start(consumer.subscribe(&*topic, "*"), &received).await;
     received
-        .wait(&target, "both came", |received| received.count() == 2)
+        .wait(&target, "both came", |received| {
+            // A real broker may ask again before it has noted the answer; then one comes twice.
+            received.bodies().len() == 2
+        })
         .await;
     consumer.shutdown().await.unwrap();
     producer.shutdown().await.unwrap();

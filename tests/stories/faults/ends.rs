@@ -46,7 +46,7 @@ async fn f35_l22_what_listeners_finish_while_their_member_ends_is_committed() {
     }
     trial.join().await;
     let report = trial.end().await;
-    assert_eq!((report.failed, report.duplicates), (0, 0), "{report:?}");
+    assert_eq!((report.failed, report.unexpected()), (0, 0), "{report:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -82,6 +82,14 @@ impl Report {
         );
     }
 
+    /// The duplicates of a story in which nothing may come again. Where brokers are not seen, what they do by themselves is allowed.
+    pub const fn unexpected(&self) -> usize {
+        if self.commits > 0 {
+            return self.duplicates;
+        }
+        self.duplicates.saturating_sub(self.allowed_duplicates)
+    }
+
     fn broken(&mut self, finding: String) {
         self.broken.push(finding);
     }
