@@ -120,6 +120,8 @@ async fn a_of_02_from_the_last_offset_only_what_is_new_comes() {
     }
     let topic = target.topic("last", 2).await;
     send(&target, &topic, "old", 10).await;
+    // What a broker does not show yet would be new to the group.
+    wait_until_stored(&target, &topic, 2, 10).await;
     let received = Received::default();
     let consumer = start(
         &target,
@@ -173,11 +175,13 @@ async fn a_of_03_from_a_time_on_what_came_after_it_comes() {
     }
     let topic = target.topic("time", 1).await;
     send(&target, &topic, "before", 5).await;
+    wait_until_stored(&target, &topic, 1, 5).await;
     // The broker's clock has to have moved on, so that the times of both halves differ.
     tokio::time::sleep(Duration::from_millis(50)).await;
     let between = SystemTime::now();
     tokio::time::sleep(Duration::from_millis(50)).await;
     send(&target, &topic, "after", 5).await;
+    wait_until_stored(&target, &topic, 1, 10).await;
     let received = Received::default();
     let from = ConsumeFromWhere::Timestamp(between);
     let consumer = start(&target, &target.name("time"), &topic, from, &received).await;

@@ -261,23 +261,21 @@ async fn a_lp_16_messages_of_a_queue_that_is_lost_go_with_it() {
         assert!(Instant::now() < until, "the queues are not shared");
         sleep(Duration::from_millis(20)).await;
     }
-    for consumer in [&one, &two] {
-        let queues = consumer.assigned_queues();
-        loop {
-            let polled = consumer.poll(Duration::from_secs(1)).await.unwrap();
-            if polled.is_empty() {
-                break;
-            }
-            assert!(
-                polled
-                    .iter()
-                    .all(|message| queues.contains(message.queue()))
-            );
+    let shares = [&one, &two].map(|consumer| (consumer, consumer.assigned_queues()));
+    while all < 80 {
+        assert!(Instant::now() < until, "{all} of 80 came");
+        for (consumer, queues) in &shares {
+            let polled = consumer.poll(Duration::from_millis(100)).await.unwrap();
+            let queue_of = |message: &MessageExt| queues.contains(message.queue());
+            assert!(polled.iter().all(queue_of), "{polled:?}");
             all += polled.len();
         }
-        consumer.commit().await.unwrap();
     }
     assert_eq!(all, 80);
+    for (consumer, _) in shares {
+        assert_empty(consumer).await;
+        consumer.commit().await.unwrap();
+    }
     one.shutdown().await.unwrap();
     two.shutdown().await.unwrap();
 }
