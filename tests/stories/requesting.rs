@@ -9,6 +9,7 @@ use rocketmq_sdk::{
     MessageQueue, PushConsumer, ResponseCode,
 };
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use crate::received::{body, wait_until};
 use crate::target::{PATIENCE, Target};
@@ -113,19 +114,35 @@ async fn taker(
     (consumer.start().await.unwrap(), taken)
 }
 
+/// The next request that a taker hands over.
+async fn next_request(taken: &mut mpsc::UnboundedReceiver<MessageExt>) -> MessageExt {
+    let next = async {
+        loop {
+            let message = taken.recv().await.unwrap();
+            if message.is_request() {
+                return message;
+            }
+        }
+    };
+    timeout(PATIENCE, next).await.expect("a request")
+}
+
 #[tokio::test]
 async fn a_late_reply_is_dropped_and_one_to_a_client_that_is_gone_fails() {
     let target = Target::shared().await;
     let topic = target.topic("late", 1).await;
     let (consumer, mut taken) = taker(&target, &topic).await;
-    let (asker, replier) = (target.producer().await, target.producer().await);
+    let replier = target.producer().await;
+    let asker = target.producer_of(&target.name("late"));
+    let asker = asker.topics([topic.clone()]).start().await.unwrap();
+    // Its time is for the request, not for what comes before a client's first one.
+    asker.send(Message::new(&*topic, "first")).await.unwrap();
     let late = asker
         .request(Message::new(&*topic, "?"))
         .timeout(Duration::from_millis(300));
     let error = late.await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
-    let request = taken.recv().await.unwrap();
-    assert!(request.is_request());
+    let request = next_request(&mut taken).await;
     assert_eq!(request.property("TTL"), Some("300"));
     // The broker hands it over all the same, and the client takes it.
     replier.reply(&request, "too late").await.unwrap();
@@ -182,7 +199,7 @@ async fn a_reply_may_come_through_a_broker_that_did_not_take_the_request() {
     for (asks, replies) in [("broker-a", "broker-b"), ("broker-b", "broker-a")] {
         let asking = asker.request(Message::new(&*topic, "?")).timeout(PATIENCE);
         let asking = tokio::spawn(asking.to(through(asks)(&queues)));
-        let request = taken.recv().await.unwrap();
+        let request = next_request(&mut taken).await;
         assert_eq!(request.broker_name(), asks);
         let reply = Message::reply_to(&request).body("!").build();
         let queues = replier.queues(reply.topic()).await.unwrap();

@@ -14,9 +14,11 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::listening::id;
 use super::record::{Event, Recorder};
+use crate::target::PATIENCE;
 
 /// The variable that tells a process its name server, its topic and its group.
 const TOLD: &str = "ROCKETMQ_STORY_MEMBER";
@@ -44,14 +46,17 @@ impl Process {
         let answers = child.stdin.take().expect("its standard input");
         let mut said = BufReader::new(child.stdout.take().expect("its standard output"));
         let mut line = String::new();
-        let client_id = loop {
-            line.clear();
-            let count = said.read_line(&mut line).await.expect("a line");
-            assert!(count > 0, "the process ended before it was a member");
-            if let Some(client_id) = line.strip_prefix("client ") {
-                break client_id.trim().to_owned();
+        let joining = async {
+            loop {
+                line.clear();
+                let count = said.read_line(&mut line).await.expect("a line");
+                assert!(count > 0, "the process ended before it was a member");
+                if let Some(client_id) = line.strip_prefix("client ") {
+                    break client_id.trim().to_owned();
+                }
             }
         };
+        let client_id = timeout(PATIENCE, joining).await.expect("a member");
         let hearing = tokio::spawn(hear(said, answers, member, recorder));
         (Self { child, hearing }, client_id)
     }
@@ -62,7 +67,8 @@ impl Process {
         let mut kill = Command::new("kill");
         kill.args(["-s", signal, &process.to_string()]);
         assert!(kill.status().await.expect("run kill").success());
-        let status = self.child.wait().await.expect("its end");
+        let ended = timeout(PATIENCE, self.child.wait());
+        let status = ended.await.expect("an end in time").expect("its end");
         self.hearing.await.expect("what it said");
         status
     }
