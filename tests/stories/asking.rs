@@ -253,7 +253,10 @@ async fn a_rb_10_brokers_share_the_queues_when_they_are_asked_to() {
     let group = target.name("broker_shares");
     let received = Received::default();
     let one = start_sharing(&target, &group, &topic, &received).await;
-    assert_eq!(queue_ids(&one, &topic), (0..5).collect());
+    wait_until(&target, "one has everything", || {
+        queue_ids(&one, &topic) == (0..5).collect()
+    })
+    .await;
     let two = start_sharing(&target, &group, &topic, &received).await;
     // By circle: whoever comes first by name has the even ones.
     let halves = [BTreeSet::from([0, 2, 4]), BTreeSet::from([1, 3])];

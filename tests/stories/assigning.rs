@@ -73,7 +73,10 @@ async fn a_rb_05_hooks_hear_of_every_queue_that_comes_and_goes() {
     let received = Received::default();
     let builder = one.hear(target.consumer(&group).subscribe(&*topic, "*"));
     let first = listen(builder, &received).start().await.unwrap();
-    assert_eq!(one.of(&topic), [0, 1, 2, 3]);
+    wait_until(&target, "one has everything", || {
+        one.of(&topic) == [0, 1, 2, 3]
+    })
+    .await;
     let builder = two.hear(target.consumer(&group).subscribe(&*topic, "*"));
     let second = listen(builder, &received).start().await.unwrap();
     wait_until(&target, "both have their half", || {

@@ -10,7 +10,7 @@ use rocketmq_sdk::{
 };
 use tempfile::TempDir;
 
-use crate::received::{Received, body, numbered};
+use crate::received::{Received, body, numbered, wait_until};
 use crate::target::Target;
 
 /// What has the members of one story in common.
@@ -114,7 +114,10 @@ async fn a_bc_01_04_members_of_one_group_and_of_another_each_get_all() {
         .message_model(MessageModel::Broadcasting)
         .local_offset_dir(story.folder("one"));
     let other = listen(builder, &received[2]).start().await.unwrap();
-    assert!(one.assigned_queues().len() == 4 && one.assigned_queues() == two.assigned_queues());
+    wait_until(&story.target, "both have every queue", || {
+        one.assigned_queues().len() == 4 && one.assigned_queues() == two.assigned_queues()
+    })
+    .await;
     story.send("m", 40).await;
     for received in &received {
         story.wait(received, numbered("m", 40)).await;

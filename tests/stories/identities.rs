@@ -64,7 +64,6 @@ async fn f27_l24_members_that_are_set_up_alike_have_identities_of_their_own() {
         .map(|one| one.client_id().to_owned())
         .collect();
     assert_eq!(ids.len(), 2);
-    assert_eq!(members(&target, &group).await, ids);
     wait_until(&target, "each queue has one owner", || {
         let queues = consumers.iter().map(PushConsumer::assigned_queues);
         let queues = queues.map(|mut queues| {
@@ -76,6 +75,7 @@ async fn f27_l24_members_that_are_set_up_alike_have_identities_of_their_own() {
         all.len() == QUEUES && queues.iter().all(|queues| queues.len() == QUEUES / 2)
     })
     .await;
+    assert_eq!(members(&target, &group).await, ids);
     let producer = target.producer().await;
     for at in 0..20 {
         let message = Message::new(&*topic, format!("m{at}"));

@@ -220,7 +220,9 @@ async fn a_rb_08_three_members_together_get_exactly_what_was_sent() {
         let all = members.iter().flat_map(|one| story.queues(one));
         let mut all: Vec<_> = all.collect();
         all.sort_unstable();
-        all == (0..QUEUES as i32).collect::<Vec<_>>()
+        // Two of them may share everything before they hear of the third.
+        let shared = members.iter().all(|one| story.queues(one).len() >= 2);
+        shared && all == (0..QUEUES as i32).collect::<Vec<_>>()
     })
     .await;
     story.send(300).await;
