@@ -69,7 +69,7 @@ impl Round {
         world.trial.fault();
         world.trial.load_in(&ways, set_up, PAUSE).await;
         world.until_acked(self.messages / 20).await;
-        world.end_after(SETTLING / 5);
+        world.end_after(SETTLING);
         let range = self.messages / 20..self.messages * 9 / 10;
         let mut times: Vec<_> = (0..self.faults)
             .map(|_| world.random.random_range(range.clone()))
@@ -130,7 +130,7 @@ impl Round {
             rule.remove();
         }
         ongoing.end(world).await;
-        world.end_after(if self.is_long { SETTLING } else { SETTLING / 5 });
+        world.end_after(SETTLING);
         // What is delayed comes sooner, where that can be done.
         let turned = Duration::from_millis(world.random.random_range(0..3000));
         world.trial.target.turn(turned);

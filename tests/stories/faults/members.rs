@@ -132,11 +132,19 @@ async fn f24_l07_a_group_that_changes_all_the_time_goes_on() {
         trial.pass_through().await;
         sleep(SECOND / 25).await;
     }
-    let (more_acked, more_finished) = trial.counts();
-    assert!(
-        2 * (more_finished - finished) >= more_acked - acked,
-        "of {acked} to {more_acked}, {finished} to {more_finished} were finished"
-    );
+    let goes_on = |trial: &Trial| {
+        let (more_acked, more_finished) = trial.counts();
+        2 * (more_finished - finished) >= more_acked - acked
+    };
+    // Where time is real, one moment may be a bad one.
+    let mut moments = if trial.target.is_paused() { 0 } else { 25 };
+    while !goes_on(&trial) {
+        let counts = trial.counts();
+        assert!(moments > 0, "of {:?}, {counts:?} now", (acked, finished));
+        moments -= 1;
+        trial.pass_through().await;
+        sleep(SECOND / 25).await;
+    }
     trial.healed_within(10 * SECOND);
     let report = trial.end().await;
     assert_eq!(report.failed, 0, "{report:?}");
