@@ -114,8 +114,9 @@ async fn a_bc_01_04_members_of_one_group_and_of_another_each_get_all() {
         .message_model(MessageModel::Broadcasting)
         .local_offset_dir(story.folder("one"));
     let other = listen(builder, &received[2]).start().await.unwrap();
-    wait_until(&story.target, "both have every queue", || {
-        one.assigned_queues().len() == 4 && one.assigned_queues() == two.assigned_queues()
+    wait_until(&story.target, "each has every queue", || {
+        let queues = [&one, &two, &other].map(PushConsumer::assigned_queues);
+        queues[0].len() == 4 && queues.iter().all(|has| *has == queues[0])
     })
     .await;
     story.send("m", 40).await;
