@@ -263,8 +263,7 @@ pub(crate) fn drop_quietly<T>(value: T) {
     let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
 }
 
-/// What a panic of the application's said. It is dropped quietly, so that it does no more harm: call this outside of what may not be
-/// evaluated, such as a field of a log line.
+/// What a panic of the application's said; its value is dropped quietly. Not for the fields of a log line: they may not be evaluated.
 pub(crate) fn panic_text(panic: Box<dyn Any + Send>) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::join_all;
+use tokio::runtime::Handle;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
@@ -15,13 +17,17 @@ use crate::protocol::request::heartbeat::{Heartbeat, HeartbeatBody};
 use crate::protocol::request::unregister_client::UnregisterClient;
 use crate::transport::Connection;
 
-/// What is under way.
+/// Heartbeats that brokers have not answered yet, and what waits for them.
 #[derive(Debug)]
 pub(super) struct Heartbeats {
     /// One round at a time, so that an older picture never overtakes a newer one.
     round: Mutex<()>,
+    /// The end of the round that waits for its turn: it serves everybody who asks for one by then.
+    next: parking_lot::Mutex<Option<CancellationToken>>,
     /// Greetings that are not answered.
     greetings: TaskTracker,
+    /// Members that were removed, and no broker has been told.
+    gone: parking_lot::Mutex<Vec<(MemberKind, Arc<str>)>>,
 }
 
 impl Default for Heartbeats {
@@ -31,7 +37,9 @@ impl Default for Heartbeats {
         greetings.close();
         Self {
             round: Mutex::default(),
+            next: parking_lot::Mutex::default(),
             greetings,
+            gone: parking_lot::Mutex::default(),
         }
     }
 }
@@ -40,14 +48,29 @@ impl Inner {
     /// Tells every broker of the members' topics which groups live here. The round goes on when this is dropped, and holds others back
     /// until it is answered.
     pub(super) async fn heartbeat(self: &Arc<Self>) {
-        let inner = Arc::clone(self);
-        let round = async move {
-            let _round = inner.heartbeats.round.lock().await;
-            inner.tell_brokers().await;
+        let told = {
+            let mut next = self.heartbeats.next.lock();
+            match &*next {
+                // One that ended with its runtime serves nobody.
+                Some(told) if !told.is_cancelled() => told.clone(),
+                _ => {
+                    let told = CancellationToken::new();
+                    *next = Some(told.clone());
+                    let round = Arc::clone(self).round(told.clone().drop_guard());
+                    self.spawn_on(&Handle::current(), "round of heartbeats", round);
+                    told
+                }
+            }
         };
-        let shutdown = self.shutdown.clone();
-        let round = async move { shutdown.run_until_cancelled(round).await };
-        let _ = self.tasks.spawn(round).await;
+        told.cancelled().await;
+    }
+
+    async fn round(self: Arc<Self>, told: DropGuard) {
+        let _round = self.heartbeats.round.lock().await;
+        // Who asks from here on has to wait for another one: this one looks at the members now.
+        self.heartbeats.next.lock().take();
+        self.tell_brokers().await;
+        drop(told);
     }
 
     async fn tell_brokers(&self) {
@@ -91,19 +114,26 @@ impl Inner {
         });
     }
 
-    /// Tells the brokers that a member was removed, after the heartbeats that may be under way. Brokers handle several requests of a
-    /// connection at a time, and one that comes to a heartbeat after the member's end makes it known again: it would have a share of the
-    /// queues until the broker finds it silent, which takes two minutes.
-    pub(super) async fn say_goodbye(&self, kind: MemberKind, group: &str) {
-        self.heartbeats.greetings.wait().await;
+    /// Tells the brokers that a member was removed, after the heartbeats that may be under way: brokers handle the requests of a
+    /// connection side by side, and a heartbeat that is handled after the goodbye would bring the member back, with its share of the
+    /// queues, until the broker finds it silent, which takes two minutes.
+    pub(super) async fn say_goodbye(&self, kind: MemberKind, group: Arc<str>) {
+        // No longer than those take that began before the member was removed; others do not name it.
+        let greeted = self.heartbeats.greetings.wait();
+        let _ = timeout(self.config.request_timeout, greeted).await;
+        self.heartbeats.gone.lock().push((kind, group));
         let _round = self.heartbeats.round.lock().await;
-        if self.registry.find(kind, group).is_some() {
-            // It is here again, and to brokers it is the same.
-            return;
-        }
+        // With all that have come meanwhile; who finds nothing was told of by another.
+        let mut gone = std::mem::take(&mut *self.heartbeats.gone.lock());
+        // Who is here again is the same to brokers.
+        gone.retain(|(kind, group)| self.registry.find(*kind, group).is_none());
         let deadline = Instant::now() + self.config.request_timeout;
-        self.leave(kind, group, deadline).await;
-        if kind == MemberKind::Producer && self.replies.are_used() {
+        let leaving = gone
+            .iter()
+            .map(|(kind, group)| self.leave(*kind, group, deadline));
+        join_all(leaving).await;
+        let is_producer = |(kind, _): &(MemberKind, _)| *kind == MemberKind::Producer;
+        if gone.iter().any(is_producer) && self.replies.are_used() {
             self.come_back(deadline).await;
         }
     }

@@ -217,27 +217,27 @@ impl Client {
         name: &'static str,
         task: impl Future<Output = ()> + Send + 'static,
     ) {
-        self.spawn_on(&Handle::current(), name, task);
+        self.inner.spawn_on(&Handle::current(), name, task);
     }
+}
 
-    /// The same from where no runtime is entered.
+impl Inner {
+    /// Starts a task that ends with the client, also from where no runtime is entered.
     fn spawn_on(
         &self,
         runtime: &Handle,
         name: &'static str,
         task: impl Future<Output = ()> + Send + 'static,
     ) {
-        let shutdown = self.inner.shutdown.clone();
+        let shutdown = self.shutdown.clone();
         let task = async move {
             if shutdown.run_until_cancelled(task).await.is_none() {
                 debug!(task = name, "ended with its client");
             }
         };
-        self.inner.tasks.spawn_on(task, runtime);
+        self.tasks.spawn_on(task, runtime);
     }
-}
 
-impl Inner {
     fn now_millis(&self) -> i64 {
         let since = self
             .environment

@@ -1,12 +1,14 @@
 //! The groups that live on a client.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use parking_lot::RwLock;
 use tokio::runtime::Handle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -108,6 +110,9 @@ impl Registry {
     }
 }
 
+/// How long a client that nobody else holds lives on to say that its last member has left.
+const HELD: Duration = Duration::from_secs(1);
+
 /// A member's place in its client. Without [`leave`](Self::leave) the member stays known until the client ends.
 pub(crate) struct Registration {
     client: Client,
@@ -140,15 +145,20 @@ impl Registration {
         let told = self.told.clone().drop_guard();
         let (client, kind, group) = (self.client.clone(), self.kind, Arc::clone(&self.group));
         let goodbye = async move {
-            client.inner.say_goodbye(kind, &group).await;
-            // Only now, since nobody else may hold the client.
-            drop((told, client));
+            let inner = Arc::clone(&client.inner);
+            let mut saying = pin!(inner.say_goodbye(kind, group));
+            if timeout(HELD, saying.as_mut()).await.is_err() {
+                // If this is the last handle, its end is that of the client, and of this task.
+                drop(client);
+                saying.await;
+            }
+            drop(told);
         };
-        self.client
-            .spawn_on(&self.runtime, "goodbye of a member", goodbye);
+        let inner = &self.client.inner;
+        inner.spawn_on(&self.runtime, "goodbye of a member", goodbye);
     }
 
-    /// Removes the member, and waits for this long until the brokers have been told. A second call waits for the same.
+    /// Removes the member, and waits until the brokers have been told, at most until `deadline`. A second call waits for the same.
     pub(crate) async fn unregister(&self, deadline: Instant) {
         self.leave();
         if timeout_at(deadline, self.told.cancelled()).await.is_err() {

@@ -379,7 +379,7 @@ impl Rpc {
         succeeded(OPERATION, addr, answer).map(drop)
     }
 
-    /// Every connection that is made and has not ended.
+    /// Every connection that is made and takes calls.
     pub(super) fn live(&self) -> Vec<Connection> {
         self.pool.live()
     }
@@ -424,16 +424,20 @@ impl Rpc {
     ) -> Result<Command> {
         let own = self.wrapped(header);
         let header = own.as_ref().unwrap_or(header);
-        let call = || async {
-            let call = self.start(addr, header, body, deadline).await?;
-            call.await
-        };
-        let outcome = match call().await {
-            // Nothing was done. Whoever takes the next connection may do it; once, since that may be the same one.
-            Ok(answer) if answer.response_code() == ResponseCode::GO_AWAY => call().await,
-            outcome => outcome,
-        };
-        outcome.map_err(|error| error.into_error(operation, addr))
+        let mut was_sent_away = false;
+        loop {
+            let outcome = match self.start(addr, header, body, deadline).await {
+                Ok(call) => call.await,
+                Err(error) => Err(error),
+            };
+            match outcome {
+                // Nothing was done. Another server may take the next connection; once, since it may be the same one.
+                Ok(answer) if answer.response_code() == ResponseCode::GO_AWAY && !was_sent_away => {
+                    was_sent_away = true;
+                }
+                outcome => return outcome.map_err(|error| error.into_error(operation, addr)),
+            }
+        }
     }
 
     async fn start<'h, R: Request<'h> + Named + Sync + Send>(

@@ -296,8 +296,9 @@ impl DefaultProducer {
         self.send(message).oneway()
     }
 
-    /// The queues of a topic that can be sent to, in the order in which a selector is given them. Those of a topic that does
-    /// not exist are the ones that it would get.
+    /// The queues of a topic that a selector chooses from, in that order: those that can be sent to, by broker name and number. Those of
+    /// a topic with a fixed order are all that it names, also while a broker has no master. Those of a topic that does not exist are the
+    /// ones that it would get.
     ///
     /// # Errors
     /// [`NoRoute`](crate::ErrorKind::NoRoute): there are none. [`NameServer`](crate::ErrorKind::NameServer),

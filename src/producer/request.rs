@@ -131,8 +131,8 @@ impl DefaultProducer {
     /// # }
     /// ```
     ///
-    /// A reply that comes too late is dropped, and [counted](Self::unclaimed_replies). Where the request is sent twice because an answer was lost, or is consumed twice, the
-    /// first reply counts.
+    /// A reply that comes too late is dropped, and [counted](Self::unclaimed_replies). Where the request is sent twice because an answer
+    /// was lost, or is consumed twice, the first reply counts.
     ///
     /// # Errors
     /// See [`RequestFuture`].

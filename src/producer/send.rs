@@ -141,7 +141,8 @@ impl SendFuture {
     }
 
     /// Lets the application choose the queue: an index into the topic's queues, which it is given as
-    /// [`queues`](crate::DefaultProducer::queues) lists them. It is called once, on the task that sends, and must not block; it is tried again only on the queue that it chose.
+    /// [`queues`](crate::DefaultProducer::queues) lists them. It is called once, on the task that sends, and must not block; the message
+    /// is tried again only on the queue that it chose.
     pub fn select<F>(self, selector: F) -> Self
     where
         F: FnOnce(&[MessageQueue], &Message) -> usize + Send + 'static,

@@ -2,7 +2,7 @@
 //!
 //! Callers append frames to the outbox and enter the pending table under one lock; the task does all I/O. It ends when the
 //! peer closes, sends what is no frame, falls silent or stays idle, or when the client shuts down; every waiter gets the
-//! same cause then.
+//! same cause then. A peer that sends its clients away gets no more calls, and is left when those that wait have their answers.
 
 use std::fmt;
 use std::future::Future;
@@ -66,7 +66,7 @@ struct Shared {
     filled: Notify,
     /// A call is due earlier than the watch expects.
     rearm: Notify,
-    /// The outbox is no longer full, or the connection has ended.
+    /// The outbox is no longer full, or the connection takes no more calls.
     room: Notify,
 }
 
@@ -116,9 +116,9 @@ impl Connection {
         &self.shared.addr
     }
 
-    /// Whether the connection has ended.
+    /// Whether the connection takes no more calls.
     pub(crate) fn is_closed(&self) -> bool {
-        self.shared.state.lock().pending.cause().is_some()
+        self.shared.state.lock().pending.refusal().is_some()
     }
 
     /// Sends a request. The call has an outcome no later than shortly after its deadline.
@@ -129,7 +129,7 @@ impl Connection {
         deadline: Instant,
     ) -> Result<Call, CallError> {
         let mut state = self.shared.state.lock();
-        if state.outbox.is_full() && state.pending.cause().is_none() {
+        if state.outbox.is_full() && state.pending.refusal().is_none() {
             return Err(CallError::Full);
         }
         let position = state.outbox.position();
@@ -204,7 +204,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Waits until the outbox takes frames again, or the connection has ended.
+    /// Waits until the outbox takes frames again, or the connection takes no more calls.
     ///
     /// Cancel safe: nothing is held while it waits.
     pub(crate) async fn room(&self) {
@@ -213,7 +213,7 @@ impl Connection {
             room.as_mut().enable();
             {
                 let state = self.shared.state.lock();
-                if !state.outbox.is_full() || state.pending.cause().is_some() {
+                if !state.outbox.is_full() || state.pending.refusal().is_some() {
                     return;
                 }
             }
@@ -250,6 +250,11 @@ impl Connection {
 }
 
 impl State {
+    /// Whether nothing is under way, neither from us nor from the peer.
+    fn is_done(&self) -> bool {
+        !self.pending.waits() && self.outbox.written() == self.outbox.position()
+    }
+
     /// Notes that something is due at `at`; true when the watch has to be told.
     fn arm(&mut self, at: Instant) -> bool {
         let earlier = self.armed.is_none_or(|armed| at < armed);

@@ -1,7 +1,8 @@
 //! Who waits for which answer on one connection. Pure: deadlines are compared with a time that is given.
 //!
 //! An entry is owned by the call that made it until that call takes the outcome or goes away; whatever happens first decides, and
-//! only once. When the connection ends the table is poisoned: every waiter gets the cause, and no new one can enter.
+//! only once. When the connection ends the table is poisoned: every waiter gets the cause, and no new one can enter. When the peer
+//! sends its clients away no new one can enter either, but those that wait have their answers.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -21,6 +22,8 @@ pub(super) struct Pending {
     /// No entry is due before this.
     due: Option<Instant>,
     poison: Option<Cause>,
+    /// Whether the peer sends its clients away.
+    is_away: bool,
     /// The calls since anything at all came from the peer.
     silent: Unanswered,
     /// The calls since a whole frame came from it.
@@ -57,7 +60,7 @@ enum State {
 impl Pending {
     /// Enters a call and gives it its opaque.
     pub(super) fn enter(&mut self, deadline: Instant, position: u64) -> Result<i32, Cause> {
-        if let Some(cause) = &self.poison {
+        if let Some(cause) = self.refusal() {
             return Err(cause.clone());
         }
         let mut opaque = self.next_opaque;
@@ -90,7 +93,7 @@ impl Pending {
 
     /// An opaque for a request that wants no answer.
     pub(super) fn enter_oneway(&mut self) -> Result<i32, Cause> {
-        if let Some(cause) = &self.poison {
+        if let Some(cause) = self.refusal() {
             return Err(cause.clone());
         }
         let opaque = self.next_opaque;
@@ -131,12 +134,9 @@ impl Pending {
 
     /// Hands an answer to its call. An answer in time is never dropped: it also replaces a time-out that the call has not seen.
     ///
-    /// A peer that is about to end answers so, from 5.x on, and does nothing it is asked: no other call enters, so that the next one
-    /// goes to another connection, and those that wait have their answers.
+    /// By one code, from 5.x on, a peer that is about to end says that it does nothing any more.
     pub(super) fn answer(&mut self, command: Command, wakers: &mut Vec<Waker>) {
-        if command.response_code() == ResponseCode::GO_AWAY {
-            self.poison.get_or_insert(Cause::SentAway);
-        }
+        self.is_away |= command.response_code() == ResponseCode::GO_AWAY;
         match self.entries.get_mut(&command.head.opaque) {
             Some(entry)
                 if matches!(
@@ -214,11 +214,19 @@ impl Pending {
         self.poison.as_ref()
     }
 
-    /// Why the connection can end, since no call may enter and none waits.
-    pub(super) fn over(&self) -> Option<&Cause> {
+    /// Why no call can enter.
+    pub(super) fn refusal(&self) -> Option<&Cause> {
+        self.cause().or(self.is_away.then_some(&Cause::SentAway))
+    }
+
+    pub(super) const fn is_away(&self) -> bool {
+        self.is_away
+    }
+
+    /// Whether a call waits for its answer.
+    pub(super) fn waits(&self) -> bool {
         let waits = |entry: &Entry| matches!(entry.state, State::Waiting(_));
-        let cause = self.poison.as_ref()?;
-        (!self.entries.values().any(waits)).then_some(cause)
+        self.entries.values().any(waits)
     }
 
     /// No call is due before this.

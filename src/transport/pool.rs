@@ -106,7 +106,7 @@ impl Pool {
         }
     }
 
-    /// Every connection that is made and has not ended.
+    /// Every connection that is made and takes calls.
     pub(crate) fn live(&self) -> Vec<Connection> {
         let slots = self.slots.lock();
         let ready = slots.values().filter_map(|slot| match slot {

@@ -387,3 +387,22 @@ async fn a_request_is_stored_when_its_broker_says_so_or_its_reply_is_there() {
     assert_eq!(producer.shutdown().await.unwrap().unfinished(), 0);
     assert_eq!(notes.take(), ["before y", "stored y"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_not_sent_or_not_acknowledged_fails() {
+    let world = World::with_brokers(&["a"]);
+    let (producer, notes) = producer(&world).await;
+    let error = producer.request(Message::new("nowhere", "x")).await;
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::NoRoute);
+    assert_eq!(notes.take(), ["before x", "failed NoRoute x"]);
+    world.broker("a", |_| Reply::Silence);
+    let asking = tokio::spawn(
+        producer
+            .request(Message::new("t", "x"))
+            .timeout(Duration::from_secs(60)),
+    );
+    wait_for_requests(&world, 1).await;
+    assert_eq!(producer.shutdown().await.unwrap().unfinished(), 1);
+    assert_eq!(asking.await.unwrap().unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(notes.take(), ["before x", "failed Closed x"]);
+}

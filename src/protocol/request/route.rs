@@ -32,7 +32,7 @@ impl<'a> Request<'a> for GetRoute<'a> {
 pub struct RouteBody {
     /// For a topic with a fixed order: `broker:queues;broker:queues`.
     pub order_topic_conf: Option<String>,
-    /// The queues on each broker; at most 65,536.
+    /// An entry for each broker that has queues; at most 65,536.
     #[serde(deserialize_with = "limited")]
     pub queue_datas: Vec<QueueData>,
     /// The brokers' addresses; at most 65,536.
@@ -43,7 +43,7 @@ pub struct RouteBody {
 /// How many brokers a route may name. No cluster comes near it; and a part of three bytes is read into fifty or more.
 const MAX_BROKERS: usize = 1 << 16;
 
-/// Reads the parts of a route up to the limit, so that not even the first one above it is held.
+/// Reads the parts of a route up to the limit, and fails at the first one above it.
 fn limited<'de, D: Deserializer<'de>, T: Deserialize<'de>>(parts: D) -> Result<Vec<T>, D::Error> {
     parts.deserialize_seq(Limited(PhantomData))
 }
@@ -54,7 +54,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Limited<T> {
     type Value = Vec<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "at most {MAX_BROKERS} brokers")
+        write!(f, "a list of at most {MAX_BROKERS} brokers")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Self::Value, A::Error> {

@@ -43,6 +43,9 @@ const STUCK_FOR: Duration = Duration::from_secs(30);
 /// A peer that takes no byte for this long while some wait for it is given up.
 const STALLED_FOR: Duration = Duration::from_secs(30);
 
+/// How often a connection whose peer sends its clients away is looked at: whether it can end.
+const AWAY: Duration = Duration::from_millis(100);
+
 /// Deadlines that fall into the same span are looked at together.
 const SPAN: Duration = Duration::from_millis(10);
 
@@ -112,13 +115,13 @@ async fn read(
         };
         let malformed = split_frames(&mut buffer, &mut answers, &mut requests).err();
         let frames = answers.len() + requests.len();
-        let over = shared.settle(frames, &mut answers, &mut wakers);
+        shared.settle(frames, &mut answers, &mut wakers);
         wakers.drain(..).for_each(Waker::wake);
         requests
             .drain(..)
             .for_each(|request| inbound.request(connection, request));
-        if let Some(cause) = malformed.map(Cause::Malformed).or(over) {
-            return cause;
+        if let Some(error) = malformed {
+            return Cause::Malformed(error);
         }
         turn.step().await;
     }
@@ -229,13 +232,8 @@ async fn watch(shared: &Shared) -> Cause {
 }
 
 impl Shared {
-    /// Hands answers to their calls. They are among so many frames that have come, which may be none. Says why it is over, if it is.
-    fn settle(
-        &self,
-        frames: usize,
-        answers: &mut Vec<Command>,
-        wakers: &mut Vec<Waker>,
-    ) -> Option<Cause> {
+    /// Hands answers to their calls. They are among so many frames that have come, which may be none.
+    fn settle(&self, frames: usize, answers: &mut Vec<Command>, wakers: &mut Vec<Waker>) {
         let now = Instant::now();
         let mut state = self.state.lock();
         state.active = now;
@@ -243,7 +241,11 @@ impl Shared {
         for answer in answers.drain(..) {
             state.pending.answer(answer, wakers);
         }
-        state.pending.over().cloned()
+        if state.pending.is_away() {
+            drop(state);
+            self.rearm.notify_one();
+            self.room.notify_waiters();
+        }
     }
 
     fn wrote(&self, count: usize) {
@@ -260,8 +262,9 @@ impl Shared {
         let state = &mut *self.state.lock();
         let written = state.outbox.written();
         state.pending.expire(now, written, wakers);
-        if let Some(cause) = state.pending.over() {
-            return Err(cause.clone());
+        let is_away = state.pending.is_away();
+        if is_away && (state.is_done() || now >= state.active + STUCK_FOR) {
+            return Err(Cause::SentAway);
         }
         let silent = state.pending.silent_since(SILENT_CALLS);
         let stuck = state.pending.stuck_since(SILENT_CALLS);
@@ -278,6 +281,7 @@ impl Shared {
             None => idle_at,
         };
         let next = give_up_at.map_or(next, |at| next.min(at));
+        let next = if is_away { next.min(now + AWAY) } else { next };
         state.armed = Some(next);
         Ok(next)
     }

@@ -56,11 +56,30 @@ impl Peer {
     async fn answer(&mut self, opaque: i32) {
         self.stream.write_all(&answer(opaque)).await.unwrap();
     }
+
+    async fn send_away(&mut self, opaque: i32) {
+        let away = answer_with(ResponseCode::GO_AWAY, opaque);
+        self.stream.write_all(&away).await.unwrap();
+    }
+
+    async fn notify(&mut self) {
+        let mut out = BytesMut::new();
+        let head = Head::request(NotifyConsumerIdsChanged::CODE, 5);
+        let header = NotifyConsumerIdsChanged {
+            consumer_group: "g".into(),
+        };
+        frame::encode_head(&mut out, Serialization::Json, &head, None, &header, 0).unwrap();
+        self.stream.write_all(&out).await.unwrap();
+    }
 }
 
 fn answer(opaque: i32) -> BytesMut {
+    answer_with(ResponseCode::SUCCESS, opaque)
+}
+
+fn answer_with(code: ResponseCode, opaque: i32) -> BytesMut {
     let mut out = BytesMut::new();
-    let head = Head::response(ResponseCode::SUCCESS, opaque);
+    let head = Head::response(code, opaque);
     frame::encode_head(&mut out, Serialization::Json, &head, None, &NoFields, 0).unwrap();
     out
 }
@@ -184,6 +203,64 @@ async fn f01_l16_a_closed_connection_fails_its_waiters_at_once_and_for_good() {
     ));
     rig.tasks.close();
     rig.tasks.wait().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_sends_its_clients_away_gets_no_more_calls_and_gives_the_answers_that_it_owes()
+{
+    for is_dropped in [false, true] {
+        let mut rig = rig();
+        let (first, second) = (
+            call(&rig.connection, SECOND),
+            call(&rig.connection, 9 * SECOND),
+        );
+        let a = rig.peer.receive().await.head.opaque;
+        let b = rig.peer.receive().await.head.opaque;
+        rig.peer.send_away(a).await;
+        let code = first.await.unwrap().response_code();
+        assert_eq!(code, ResponseCode::GO_AWAY);
+        assert!(rig.connection.is_closed());
+        rig.connection.room().await;
+        let refused = rig
+            .connection
+            .call(&Heartbeat, &Bytes::new(), Instant::now() + SECOND);
+        assert!(matches!(
+            refused,
+            Err(CallError::Lost(Cause::SentAway, Delivery::No))
+        ));
+        // What it asks is answered all the same.
+        rig.peer.notify().await;
+        assert!(rig.peer.receive().await.head.is_response());
+        rig.tasks.close();
+        if is_dropped {
+            drop(second);
+        } else {
+            assert!(!rig.tasks.is_empty());
+            rig.peer.answer(b).await;
+            assert_eq!(second.await.unwrap().head.opaque, b);
+        }
+        let began = Instant::now();
+        rig.tasks.wait().await;
+        assert!(began.elapsed() < SECOND);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_sends_its_clients_away_and_is_gone_is_not_waited_for_without_end() {
+    let mut rig = rig();
+    let (first, second) = (
+        call(&rig.connection, SECOND),
+        call(&rig.connection, 999 * SECOND),
+    );
+    let a = rig.peer.receive().await.head.opaque;
+    rig.peer.send_away(a).await;
+    first.await.unwrap();
+    let began = Instant::now();
+    assert!(matches!(
+        second.await,
+        Err(CallError::Lost(Cause::SentAway, Delivery::Unknown))
+    ));
+    assert!(began.elapsed() < 31 * SECOND);
 }
 
 #[tokio::test(start_paused = true)]

@@ -56,7 +56,7 @@ pub struct Report {
     pub acked: usize,
     /// Sends that had an error; without oneway ones.
     pub failed: usize,
-    /// What their errors say.
+    /// What the errors of the first ones say.
     pub failures: Vec<String>,
     /// Oneway sends that are not in the log.
     pub oneway_lost: usize,

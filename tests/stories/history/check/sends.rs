@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, HashSet};
 use super::{Judge, Report};
 use crate::history::record::{Event, Happened, Logged, Outcome};
 
+/// How many errors of sends a report has.
+const FAILURES: usize = 20;
+
 pub struct Sends {
     logged: HashSet<u64>,
     sends: BTreeMap<u64, Option<Outcome>>,
@@ -55,7 +58,9 @@ impl Judge for Sends {
                     _ => report.broken(format!("I6: send {id} has an outcome too many")),
                 }
             }
-            Event::Failed { id, why } => report.failures.push(format!("{id}: {why}")),
+            Event::Failed { id, why } if report.failures.len() < FAILURES => {
+                report.failures.push(format!("{id}: {why}"));
+            }
             Event::Consumed {
                 id, success: true, ..
             } => {
