@@ -405,22 +405,10 @@ async fn f37_a_dropped_call_leaves_nothing_and_its_frame_is_whole() {
 #[tokio::test(start_paused = true)]
 async fn requests_of_the_peer_are_handed_on_and_answered() {
     let mut rig = rig();
-    let header = NotifyConsumerIdsChanged {
-        consumer_group: "g".into(),
-    };
-    let mut out = BytesMut::new();
-    let head = Head::request(NotifyConsumerIdsChanged::CODE, 5);
-    frame::encode_head(&mut out, Serialization::Json, &head, None, &header, 0).unwrap();
-    rig.peer.stream.write_all(&out).await.unwrap();
-    assert_eq!(
-        rig.inbound
-            .recv()
-            .await
-            .unwrap()
-            .header::<NotifyConsumerIdsChanged<'_>>()
-            .unwrap(),
-        header
-    );
+    rig.peer.notify().await;
+    let request = rig.inbound.recv().await.unwrap();
+    let header: NotifyConsumerIdsChanged<'_> = request.header().unwrap();
+    assert_eq!(header.consumer_group, "g");
     let answer = rig.peer.receive().await;
     assert_eq!(
         (
@@ -655,13 +643,7 @@ async fn an_outcome_that_nobody_takes_keeps_no_connection_open() {
 #[tokio::test(start_paused = true)]
 async fn an_ended_connection_keeps_no_bytes_and_takes_none() {
     let mut rig = rig();
-    let header = NotifyConsumerIdsChanged {
-        consumer_group: "g".into(),
-    };
-    let mut out = BytesMut::new();
-    let head = Head::request(NotifyConsumerIdsChanged::CODE, 5);
-    frame::encode_head(&mut out, Serialization::Json, &head, None, &header, 0).unwrap();
-    rig.peer.stream.write_all(&out).await.unwrap();
+    rig.peer.notify().await;
     let request = rig.inbound.recv().await.unwrap();
     let body = Bytes::from(vec![0; 200 * 1024]);
     rig.connection.oneway(&Heartbeat, None, &body).unwrap();
