@@ -240,8 +240,13 @@ impl Assigned {
             self.counters().pulled(found.messages.len(), took);
         }
         match answer.found {
-            // It says that it found something, and nothing is there.
-            Found::Messages(messages) if messages.next <= asked.offset => Next::Pause,
+            Found::Messages(messages) if messages.next <= asked.offset => {
+                if pace.backoff.is_news() {
+                    let offset = asked.offset;
+                    warn!(queue = %self.queue(), offset, "the broker says that it found something, and nothing is there");
+                }
+                Next::Pause
+            }
             Found::Messages(messages) => self.put(group, pace, messages, asked.reservation),
             Found::Nothing { next } => {
                 pace.expected = LEAST_BYTES;

@@ -23,6 +23,9 @@ pub(crate) const MASTER: i64 = 0;
 /// More messages than this are not taken out of one answer; the rest is pulled again.
 const MAX_MESSAGES: usize = 4096;
 
+/// An inner batch has no more messages than this: brokers count them in a signed 16-bit number.
+const MAX_INNER: usize = i16::MAX as usize;
+
 /// What the pulls of one consumer have in common.
 #[derive(Debug, Clone)]
 pub(crate) struct PullSettings {
@@ -224,6 +227,8 @@ impl Answer<'_> {
             };
             message.queue_offset = message.queue_offset.saturating_add(self.delta);
             if read.messages.len() >= MAX_MESSAGES || inflated >= MAX_INFLATED {
+                // Not behind the last one: that may be a batch, whose end is not known when it stays whole.
+                read.next = read.next.max(message.queue_offset);
                 return Ok(read);
             }
             if message.is_inner_batch() {
@@ -243,26 +248,33 @@ impl Answer<'_> {
         let inner = match batch.verify_crc() {
             true => opened
                 .inflate(MAX_INFLATED)
-                .and_then(|()| opened.unwrap_inner_batch(MAX_MESSAGES)),
+                .and_then(|()| opened.unwrap_inner_batch(MAX_INNER)),
             false => {
-                self.take(batch, read);
+                self.take_whole(batch, read);
                 return 0;
             }
         };
         let Ok(messages) = inner else {
-            self.take(batch, read);
+            self.take_whole(batch, read);
             return MAX_INFLATED;
         };
         let inflated = match opened.sys_flag == batch.sys_flag {
             true => 0,
             false => opened.body.len(),
         };
-        read.bytes += inflated;
+        // What describes a message may be more than the message.
+        read.bytes += inflated + messages.len() * size_of::<MessageExt>();
         let wanted = messages
             .into_iter()
             .filter(|message| message.queue_offset >= self.offset);
         wanted.for_each(|message| self.take(message, read));
         inflated
+    }
+
+    /// Takes a batch as one message, at the offset that was asked for where it begins before that.
+    fn take_whole(self, mut batch: StoredMessage, read: &mut Messages) {
+        batch.queue_offset = batch.queue_offset.max(self.offset);
+        self.take(batch, read);
     }
 
     fn take(self, message: StoredMessage, read: &mut Messages) {
@@ -367,7 +379,7 @@ mod tests {
             raw.put_i32(22 + 1 + properties.len() as i32);
             raw.put_slice(&[0; 12]);
             raw.put_i32(1);
-            raw.put_u8(b'a' + at as u8);
+            raw.put_u8(b'a'.wrapping_add(at as u8));
             raw.put_u16(properties.len() as u16);
             raw.put_slice(properties.as_bytes());
         }
@@ -376,6 +388,20 @@ mod tests {
         batch.body_crc = body_crc(&batch.body);
         batch.sys_flag = SysFlag::INNER_BATCH.with(SysFlag::NEED_UNWRAP);
         batch
+    }
+
+    #[test]
+    fn an_inner_batch_has_as_many_messages_as_a_broker_can_count() {
+        let full = inner_batch(10, 32_767);
+        let len = body(std::slice::from_ref(&full)).len();
+        let all = read("*", 10, 32_777, body(&[full, tagged(32_777, "a")])).unwrap();
+        assert_eq!((all.messages.len(), all.next), (32_767, 32_777));
+        assert!(
+            all.bytes > len + all.messages.len() * 100,
+            "they are counted"
+        );
+        let more = read("*", 10, 32_778, body(&[inner_batch(10, 32_768)])).unwrap();
+        assert_eq!((offsets(&more), more.next), (vec![10], 32_778));
     }
 
     #[test]
@@ -415,12 +441,37 @@ mod tests {
         batch
     }
 
-    #[test]
-    fn an_inner_batch_that_cannot_be_opened_stays_whole() {
-        let mut batch = inner_batch(10, 4);
+    /// A batch with a valid checksum that ends inside its second message.
+    fn torn_batch(offset: i64) -> StoredMessage {
+        let mut batch = inner_batch(offset, 4);
         batch.body = batch.body.slice(..50);
         batch.body_crc = body_crc(&batch.body);
-        let whole = read("*", 10, 14, body(&[batch])).unwrap();
+        batch
+    }
+
+    #[test]
+    fn an_inner_batch_that_cannot_be_opened_stays_whole() {
+        let whole = read("*", 10, 14, body(&[torn_batch(10)])).unwrap();
         assert_eq!((offsets(&whole), whole.next), (vec![10], 14));
+    }
+
+    #[test]
+    fn what_follows_an_inner_batch_that_cannot_be_opened_is_asked_for_next() {
+        let messages = body(&[torn_batch(10), tagged(14, "a")]);
+        let whole = read("*", 10, 15, messages).unwrap();
+        assert_eq!((offsets(&whole), whole.next), (vec![10], 14));
+    }
+
+    #[test]
+    fn an_inner_batch_that_cannot_be_opened_counts_from_the_offset_that_was_asked_for() {
+        let whole = read("*", 12, 14, body(&[torn_batch(10)])).unwrap();
+        assert_eq!((offsets(&whole), whole.next), (vec![12], 14));
+        // Its last message is the one that was asked for.
+        let last = read("*", 13, 15, body(&[torn_batch(10), tagged(14, "a")])).unwrap();
+        assert_eq!((offsets(&last), last.next), (vec![13], 14));
+        let mut corrupt = torn_batch(10);
+        corrupt.body_crc ^= 1;
+        let corrupt = read("*", 12, 14, body(&[corrupt])).unwrap();
+        assert_eq!((offsets(&corrupt), corrupt.next), (vec![12], 14));
     }
 }

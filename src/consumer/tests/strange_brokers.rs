@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
+use tracing::subscriber::DefaultGuard;
 
 use super::world::{BROKER, Reply, SLAVE, World};
 use crate::consumer::{ConsumeStatus, PushConsumer, sample};
@@ -48,6 +49,7 @@ async fn l05_a_corrected_offset_does_not_pass_a_message_that_is_not_finished() {
 
 #[tokio::test(start_paused = true)]
 async fn a_broker_that_finds_messages_and_gives_none_is_not_asked_without_end() {
+    let (log, _logging) = log();
     let world = World::with_queues(1);
     let mut left = 1000;
     world.script(move |command| match command.request_code() {
@@ -68,6 +70,8 @@ async fn a_broker_that_finds_messages_and_gives_none_is_not_asked_without_end() 
         .unwrap();
     sleep(Duration::from_secs(10)).await;
     assert!(world.pulls().len() < 20, "{} pulls", world.pulls().len());
+    let log = String::from_utf8(log.lock().clone()).unwrap();
+    assert_eq!(log.matches("nothing is there").count(), 1, "{log}");
     consumer.shutdown().await.unwrap();
 }
 
@@ -154,13 +158,7 @@ async fn f24_l07_a_member_that_flaps_takes_only_its_own_queue_along() {
 
 #[tokio::test(start_paused = true)]
 async fn f27_l30_members_that_subscribe_to_different_things_are_told_so_once() {
-    let log = Arc::new(Mutex::new(Vec::new()));
-    let written = Arc::clone(&log);
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_writer(move || Written(Arc::clone(&written)))
-        .finish();
-    let _logging = tracing::subscriber::set_default(subscriber);
+    let (log, _logging) = log();
     let world = World::with_queues(1);
     let consumer = PushConsumer::builder("g")
         .config(world.config())
@@ -294,6 +292,17 @@ async fn queues_hold_no_more_than_their_part_of_the_topic() {
     sleep(Duration::from_secs(10)).await;
     assert_eq!((pulls_of(0), pulls_of(1)), (11, 6));
     consumer.shutdown().await.unwrap();
+}
+
+/// Keeps what is logged while the guard lives.
+fn log() -> (Arc<Mutex<Vec<u8>>>, DefaultGuard) {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let written = Arc::clone(&log);
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || Written(Arc::clone(&written)))
+        .finish();
+    (log, tracing::subscriber::set_default(subscriber))
 }
 
 /// What is logged.
