@@ -159,19 +159,12 @@ impl Assigned {
     pub(crate) async fn run(self: Arc<Self>, group: Arc<Group>, before: Option<Arc<Self>>) {
         // Cancelled on every way out, a panic among them.
         let _gone = self.gone.clone().drop_guard();
-        let feeding = async {
-            if let Some(before) = &before {
-                before.gone().await;
-                self.inherit(before);
-            }
-            self.feed(&group).await;
-        };
-        let _ = self.ending.run_until_cancelled(feeding).await;
         if let Some(before) = before {
-            // It may have ended before it came to that. Whoever comes next waits for both.
+            // Also where this one ends meanwhile: whoever comes next waits for both. Nothing of it is kept then.
             before.gone().await;
             self.inherit(&before);
         }
+        let _ = self.ending.run_until_cancelled(self.feed(&group)).await;
         self.give_up(&group).await;
         group.forget(&self);
     }

@@ -325,6 +325,26 @@ async fn a_queue_that_is_rebuilt_twice_in_a_row_is_told_of_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_is_left_of_an_assignment_whose_queue_was_taken_over_again() {
+    let world = World::with_queues(1);
+    let member = join(setup(&world)).await;
+    let group = member.group("test").unwrap();
+    sleep(SECOND).await;
+    let first = group.owned().remove(0);
+    group.rebuild(&first, Again::Stalled);
+    let old = Arc::downgrade(&first);
+    drop(first);
+    sleep(SECOND).await;
+    assert!(group.owned()[0].has_begun());
+    assert!(
+        old.upgrade().is_none(),
+        "its messages and their bytes are held"
+    );
+    drop(group);
+    member.shutdown(SECOND).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_report_knows_queues_that_were_being_given_up() {
     let world = World::with_queues(2);
     (0..2).for_each(|queue| world.set_committed(queue, 0));
