@@ -385,6 +385,11 @@ impl Assigned {
         let _ = self.settle(|ring| ring.retry(ticket, which, due));
     }
 
+    /// See [`ProcessQueue::put_back`].
+    pub(crate) fn put_back(&self, ticket: &Ticket, which: Range<usize>, due: Instant) {
+        let _ = self.settle(|ring| ring.put_back(ticket, which, due));
+    }
+
     /// See [`ProcessQueue::leave`].
     pub(crate) fn leave(&self, ticket: &Ticket, which: Range<usize>) {
         let _ = self.settle(|ring| ring.leave(ticket, which));

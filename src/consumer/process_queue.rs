@@ -287,11 +287,19 @@ impl ProcessQueue {
         for place in self.places(ticket, which..which + 1) {
             let index = self.index(place);
             let entry = &mut self.entries[index];
-            if std::mem::take(&mut entry.running) {
+            if let (true, Some(message)) = (entry.running, &mut entry.message) {
+                message.count_failure();
+            }
+        }
+        self.put_back(ticket, which..which + 1, due);
+    }
+
+    /// Puts messages of a ticket back that nobody was given, to be taken again at `due`, each alone.
+    pub(crate) fn put_back(&mut self, ticket: &Ticket, which: Range<usize>, due: Instant) {
+        for place in self.places(ticket, which) {
+            let index = self.index(place);
+            if std::mem::take(&mut self.entries[index].running) {
                 self.running -= 1;
-                if let Some(message) = &mut entry.message {
-                    message.count_failure();
-                }
                 if !self.closed {
                     let at = self.again.partition_point(|(other, _)| *other <= due);
                     self.again.insert(at, (due, place));

@@ -86,6 +86,26 @@ fn l01_the_safe_offset_is_that_of_the_smallest_unfinished_message() {
 }
 
 #[test]
+fn what_is_put_back_comes_again_one_by_one_and_counts_no_failure() {
+    let mut fixture = Fixture::new(0);
+    fixture.put(&[0, 1, 2, 3], 4);
+    let (ticket, _) = fixture.take(3);
+    fixture.queue.finish(&ticket, 1..2);
+    fixture.queue.put_back(&ticket, 0..3, fixture.now);
+    assert_eq!(fixture.queue.running(), 0);
+    for offset in [0, 2, 3] {
+        let (ticket, messages) = fixture.queue.take(3, fixture.now).unwrap();
+        assert_eq!((messages.len(), messages[0].queue_offset()), (1, offset));
+        assert_eq!(messages[0].reconsume_times(), 0);
+        fixture.queue.finish(&ticket, 0..1);
+    }
+    assert_eq!(
+        (fixture.queue.unfinished(), fixture.queue.safe_offset()),
+        (0, 4)
+    );
+}
+
+#[test]
 fn what_failed_here_comes_again_when_it_is_due_and_counts_it() {
     let mut fixture = Fixture::new(0);
     fixture.put(&[0, 1], 2);

@@ -29,6 +29,7 @@ use crate::consumer::push::result::ConsumeResult;
 use crate::consumer::push::retry::{Batch, RETRY_HERE};
 use crate::error::panic_text;
 use crate::message::{MAX_INFLATED, MessageExt};
+use crate::protocol::DecodeError;
 use crate::protocol::request::consume_directly::ConsumedDirectlyBody;
 
 /// How listeners are run.
@@ -176,18 +177,18 @@ impl<L: MessageListener> Concurrent<L> {
             ticket: &ticket,
             max_reconsume_times,
         };
-        if open_all(&mut messages) {
-            return self.run(&batch, 0..messages.len(), messages, place).await;
-        }
-        // One of them cannot be read, or all at once are too large.
-        for (at, mut message) in queue.messages(&ticket, 0..messages.len()) {
-            match body::open(&mut message, MAX_INFLATED) {
-                Ok(_) => self.run(&batch, at..at + 1, vec![message], place).await,
-                Err(error) => {
-                    let (queue, offset) = (message.queue(), message.queue_offset());
-                    error!(%queue, offset, %error, "a message cannot be read; it is given back");
-                    batch.fail(at..at + 1, 0).await;
-                }
+        match open_all(&mut messages) {
+            Ok(()) => self.run(&batch, 0..messages.len(), messages, place).await,
+            Err(error) if messages.len() == 1 => {
+                let (queue, offset) = (messages[0].queue(), messages[0].queue_offset());
+                error!(%queue, offset, %error, "a message cannot be read; it is given back");
+                batch.fail(0..1, 0).await;
+            }
+            Err(_) => {
+                // One of them cannot be read, or all at once are too large: each is taken alone.
+                let now = Instant::now();
+                queue.put_back(&ticket, 0..messages.len(), now);
+                group.offer(queue, now);
             }
         }
     }
@@ -278,18 +279,18 @@ async fn settle(
     }
 }
 
-/// Makes every body readable. False if that cannot be done, or makes more than a limit of them together.
-fn open_all(messages: &mut [MessageExt]) -> bool {
-    let mut left = MAX_INFLATED;
+/// Makes every body readable.
+///
+/// # Errors
+/// That cannot be done, or makes more than a limit of them together.
+fn open_all(messages: &mut [MessageExt]) -> Result<(), DecodeError> {
     messages
         .iter_mut()
-        .all(|message| match body::open(message, left) {
-            Ok(grown) => {
-                left = left.saturating_sub(grown);
-                true
-            }
-            Err(_) => false,
-        })
+        .try_fold(MAX_INFLATED, |left, message| {
+            let grown = body::open(message, left)?;
+            Ok(left.saturating_sub(grown))
+        })?;
+    Ok(())
 }
 
 /// What a listener says of messages, or what it panicked with.

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::sleep;
 
 use super::world::World;
-use crate::consumer::{ConsumeStatus, PushConsumer, PushConsumerBuilder};
+use crate::consumer::{ConsumeStatus, PushConsumer, PushConsumerBuilder, sample};
+use crate::message::MessageExt;
 use crate::protocol::code::RequestCode;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -110,5 +112,50 @@ async fn a_listener_that_takes_too_long_is_dropped_or_kept() {
         // What was given back stays so, whatever the listener says later.
         assert_eq!(world.committed(0), Some(3));
         assert!(consumer.shutdown().await.unwrap().is_clean());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_hangs_keeps_no_message_that_it_was_not_given() {
+    for keep in [false, true] {
+        let world = World::with_queues(1);
+        world.set_committed(0, 0);
+        let mut corrupt = sample::stored("t", 0, &[]);
+        corrupt.body_crc ^= 1;
+        world.store_one(0, corrupt);
+        world.store(0, 4);
+        let (given, running) = <(Arc<Mutex<Vec<_>>>, Arc<AtomicUsize>)>::default();
+        let builder = builder(&world)
+            .concurrency(1)
+            .consume_batch_max_size(5)
+            .consume_timeout(5 * SECOND)
+            .listener_with(
+                (Arc::clone(&given), running),
+                |(given, running), messages| async move {
+                    let offsets: Vec<_> = messages.iter().map(MessageExt::queue_offset).collect();
+                    given.lock().push(offsets.clone());
+                    if offsets == [1] {
+                        sleep(60 * SECOND).await;
+                        return ConsumeStatus::CONSUME_SUCCESS;
+                    }
+                    let others = running.fetch_add(1, Ordering::Relaxed);
+                    sleep(SECOND).await;
+                    running.fetch_sub(1, Ordering::Relaxed);
+                    assert_eq!(others, 0, "only one runs at a time");
+                    ConsumeStatus::CONSUME_SUCCESS
+                },
+            );
+        let builder = if keep {
+            builder.keep_timed_out_listeners()
+        } else {
+            builder
+        };
+        let consumer = builder.start().await.unwrap();
+        sleep(17 * SECOND).await;
+        assert_eq!(*given.lock(), [[1], [2], [3], [4]], "{keep}");
+        // The one that cannot be read, and the one that hangs.
+        assert_eq!(world.asked(RequestCode::CONSUMER_SEND_MSG_BACK), 2);
+        assert!(consumer.shutdown().await.unwrap().is_clean());
+        assert_eq!(world.committed(0), Some(5));
     }
 }
