@@ -6,8 +6,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
-use tracing::info;
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::{info, warn};
 
 use crate::client::{Client, Member, Registration};
 use crate::consumer::group::{Group, Leave};
@@ -15,6 +15,9 @@ use crate::consumer::profile::Profile;
 use crate::consumer::report::ConsumerReport;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::MessageQueue;
+
+/// How long the tasks of a consumer's own client have at least to end when it is shut down.
+const LAST_TASKS: Duration = Duration::from_millis(500);
 
 /// The member leaves its group when this is dropped.
 pub(super) struct Handle {
@@ -115,7 +118,14 @@ impl Handle {
             .ok()
             .and_then(|report| report.clone());
         if self.owns_client {
-            self.client.shutdown().await;
+            // Everything is cancelled by then; a listener or a hook that blocks its thread does not notice.
+            let until = brokers.max(Instant::now() + LAST_TASKS);
+            if timeout_at(until, self.client.shutdown()).await.is_err() {
+                warn!(
+                    group = self.name(),
+                    "a listener or a hook blocks its thread; it is left behind"
+                );
+            }
         }
         reported.ok_or_else(|| {
             self.closed("shut a consumer down")

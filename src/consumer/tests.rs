@@ -1,5 +1,6 @@
 //! Consumers among peers that the test plays.
 
+mod ending;
 mod holding;
 mod lite_pull;
 mod offsets;

@@ -132,7 +132,7 @@ impl PushConsumerBuilder {
     ///
     /// They stand in `ip@instance/group/offsets.json`, with a backup beside it; `ip` is [`ClientConfig::client_ip`], `instance`
     /// [`ClientConfig::instance_name`]. One consumer at a time has the file: a second one of the same group on this machine needs another
-    /// instance name or folder.
+    /// instance name or folder. A file system that knows no locks cannot keep it out; the log has a warning then.
     pub fn local_offset_dir(mut self, folder: impl Into<PathBuf>) -> Self {
         self.setup.offset_folder = Some(folder.into());
         self
@@ -141,7 +141,7 @@ impl PushConsumerBuilder {
     /// Runs when the consumer has taken a queue over, before its first message; also for the queues of the group's retry topic.
     ///
     /// The queue waits for it, for the [request timeout](ClientConfig::request_timeout) at most: then it is dropped. A panic is logged.
-    /// Neither keeps the queue from being consumed.
+    /// Neither keeps the queue from being consumed. Where offsets are reset meanwhile it is cut off, and runs anew.
     pub fn on_assigned<F, Fut>(mut self, hook: F) -> Self
     where
         F: Fn(MessageQueue) -> Fut + Send + Sync + 'static,
@@ -364,7 +364,8 @@ impl PushConsumerBuilder {
     }
 
     /// How long [`shutdown`](PushConsumer::shutdown) lets listeners go on: at most a year. Default 10 s. Committing and leaving the
-    /// group may then take up to the [request timeout](ClientConfig::request_timeout).
+    /// group may then take up to the [request timeout](ClientConfig::request_timeout), and tasks of the consumer's own client half a
+    /// second more to end: what blocks its thread after that is left behind.
     pub const fn shutdown_timeout(mut self, timeout: Duration) -> Self {
         self.shutdown_timeout = timeout;
         self
