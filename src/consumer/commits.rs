@@ -32,14 +32,18 @@ impl Group {
         }
     }
 
-    /// Commits the offsets of all queues, and of those among `done` that are being given up.
+    /// Commits the offsets of all queues, and of those among `done` that are being given up, at a shutdown too.
     ///
     /// # Errors
     /// The first that is not confirmed.
     pub(crate) async fn commit_now(&self, done: Vec<Arc<Assigned>>) -> Result<()> {
         let mut queues = self.owned();
-        let lost = done.into_iter().filter(|queue| queue.is_lost());
-        queues.extend(lost.filter(|queue| !queue.is_gone()));
+        let is_owned = |queue: &_| queues.iter().any(|owned| Arc::ptr_eq(owned, queue));
+        let lost = done
+            .into_iter()
+            .filter(|queue| !queue.is_gone() && !is_owned(queue));
+        let lost: Vec<_> = lost.collect();
+        queues.extend(lost);
         let failed = self.commit_all(&queues).await;
         failed.into_iter().next().map_or(Ok(()), Err)
     }

@@ -104,7 +104,13 @@ impl Inbox {
             let queue = self.state.lock().ready.pop_front()?;
             match self.take_from(&queue, max) {
                 Ok(messages) if messages.is_empty() => {}
-                Ok(messages) => return Some(messages),
+                Ok(messages) => {
+                    // However many queues came while nobody waited, one waiter hears of it: who takes wakes the next.
+                    if !self.state.lock().ready.is_empty() {
+                        self.arrived.notify_one();
+                    }
+                    return Some(messages);
+                }
                 Err(error) => {
                     *unreadable = Some(error);
                     // Others come first the next time, and this poll asks each queue once.
@@ -162,4 +168,47 @@ fn open(messages: &mut Vec<MessageExt>) -> Option<Error> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::client::Budget;
+    use crate::consumer::assigned::Epoch;
+    use crate::consumer::committed::Committed;
+    use crate::consumer::process_queue::Limits;
+    use crate::consumer::sample;
+    use crate::consumer::start_offset::Origin;
+    use crate::message::MessageQueue;
+
+    fn queue(id: i32) -> Arc<Assigned> {
+        let limits = Limits {
+            count: 10,
+            span: 10,
+            bytes: 1 << 20,
+        };
+        let queue = MessageQueue::new("t", "broker-a", id);
+        let queue = Assigned::new(queue, Epoch(1), Origin::Known, limits);
+        queue.begin(0, Committed::found(0, Instant::now()));
+        let reservation = Budget::new(1 << 20).allowance().reserve(1).now_or_never();
+        queue
+            .with_ring(|ring| ring.put(vec![sample::message("t", 0)], 1, reservation.unwrap()))
+            .unwrap()
+            .unwrap();
+        Arc::new(queue)
+    }
+
+    #[tokio::test]
+    async fn two_who_find_nothing_before_two_queues_come_both_hear_of_them() {
+        let inbox = Inbox::new(true);
+        // Nobody waits yet.
+        (0..2).for_each(|id| inbox.offer(queue(id)));
+        for _ in 0..2 {
+            assert!(inbox.arrived.notified().now_or_never().is_some());
+            assert_eq!(inbox.take(10, &mut None).unwrap().len(), 1);
+        }
+        assert!(inbox.arrived.notified().now_or_never().is_none());
+    }
 }
