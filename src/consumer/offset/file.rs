@@ -25,13 +25,19 @@ const MAX_SIZE: u64 = 64 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct OffsetFile {
     folder: PathBuf,
+    try_lock: TryLock,
     state: Mutex<State>,
 }
 
+/// How a file is locked.
+type TryLock = fn(&File) -> Result<(), TryLockError>;
+
 #[derive(Debug, Default)]
 struct State {
-    /// Held as long as the file is ours. `None` where the folder takes no file.
+    /// Held as long as the file is ours. `None` where the folder takes no file, or knows no locks.
     lock: Option<File>,
+    /// That it knows no locks was said.
+    knows_no_locks: bool,
     /// The file is whole, so that it is worth a place as the backup.
     is_whole: bool,
 }
@@ -49,8 +55,13 @@ impl OffsetFile {
     /// # Errors
     /// `WouldBlock`: somebody else has it. A folder that takes no file is no error.
     pub(super) fn open(folder: PathBuf) -> io::Result<Self> {
+        Self::open_with(folder, fs4::FileExt::try_lock)
+    }
+
+    fn open_with(folder: PathBuf, try_lock: TryLock) -> io::Result<Self> {
         let file = Self {
             folder,
+            try_lock,
             state: Mutex::default(),
         };
         let locked = file.lock(&mut file.state.lock());
@@ -121,7 +132,7 @@ impl OffsetFile {
         sync(&self.folder)
     }
 
-    /// Makes the folder, and sees to it that the file is ours.
+    /// Makes the folder, and sees to it that the file is ours, as far as the file system knows locks.
     fn lock(&self, state: &mut State) -> io::Result<()> {
         fs::create_dir_all(&self.folder)?;
         if state.lock.is_some() {
@@ -131,13 +142,19 @@ impl OffsetFile {
         let file = OpenOptions::new().create(true).append(true).open(&path);
         // In a folder that is read-only it may be there already.
         let file = file.or_else(|error| File::open(&path).map_err(|_| error))?;
-        match fs4::FileExt::try_lock(&file) {
+        match (self.try_lock)(&file) {
             Ok(()) => {
                 state.lock = Some(file);
                 Ok(())
             }
             Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
-            Err(TryLockError::Error(error)) => Err(error),
+            Err(TryLockError::Error(error)) => {
+                if !std::mem::replace(&mut state.knows_no_locks, true) {
+                    let path = path.display();
+                    warn!(%path, %error, "the file cannot be locked; see to it that no other consumer keeps its offsets there");
+                }
+                Ok(())
+            }
         }
     }
 }
@@ -277,6 +294,17 @@ mod tests {
         assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
         drop(first);
         OffsetFile::open(dir.path().to_owned()).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_knows_no_locks_takes_the_file_all_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let no_locks: TryLock = |_| Err(TryLockError::Error(io::ErrorKind::Unsupported.into()));
+        let file = OffsetFile::open_with(dir.path().to_owned(), no_locks).unwrap();
+        for offset in 1..3 {
+            file.write(&table(offset).encode()).unwrap();
+            assert_eq!(file.read(), table(offset));
+        }
     }
 
     #[test]
