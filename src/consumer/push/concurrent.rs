@@ -237,19 +237,20 @@ impl<L: MessageListener> Concurrent<L> {
     ) -> Option<F::Output> {
         let limit = self.settings.timeout;
         warn!(queue = %batch.queue.queue(), ?limit, "a listener takes too long; its messages are given back");
-        batch.queue.counters().failed(which.len());
         loop {
             if batch.queue.is_lost() {
-                batch.queue.leave(batch.ticket, which);
-                return None;
+                batch.queue.leave(batch.ticket, which.clone());
+                break;
             }
             if batch.give_back(which.clone(), 0).await.is_empty() {
-                return None;
+                break;
             }
             if let Ok(outcome) = timeout(RETRY_HERE, poll(listening.as_mut())).await {
                 return Some(outcome);
             }
         }
+        batch.queue.counters().failed(which.len());
+        None
     }
 }
 

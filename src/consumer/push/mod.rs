@@ -54,7 +54,7 @@ pub use result::{ConsumeResult, ConsumeStatus};
 #[derive(Clone)]
 #[must_use = "a consumer that nobody holds leaves its group"]
 pub struct PushConsumer {
-    handle: Arc<Handle>,
+    pub(super) handle: Arc<Handle>,
     shutdown_timeout: Duration,
 }
 

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-use super::world::World;
+use super::world::{Reply, World};
 use crate::consumer::{ConsumeStatus, PushConsumer, PushConsumerBuilder, sample};
 use crate::message::MessageExt;
 use crate::protocol::code::RequestCode;
@@ -158,4 +158,34 @@ async fn a_listener_that_hangs_keeps_no_message_that_it_was_not_given() {
         assert!(consumer.shutdown().await.unwrap().is_clean());
         assert_eq!(world.committed(0), Some(5));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_fails_once_though_its_listener_takes_too_long_and_then_fails() {
+    let (world, began) = (world(1, 1), Arc::new(AtomicUsize::new(0)));
+    // Nobody knows whether the broker has taken it back.
+    world.script(|command| match command.request_code() {
+        RequestCode::CONSUMER_SEND_MSG_BACK => Reply::Silence,
+        _ => Reply::Usual,
+    });
+    let consumer = builder(&world).consume_timeout(5 * SECOND).listener_with(
+        Arc::clone(&began),
+        |began, _| async move {
+            if began.fetch_add(1, Ordering::Relaxed) == 0 {
+                sleep(12 * SECOND).await;
+                return ConsumeStatus::RECONSUME_LATER;
+            }
+            ConsumeStatus::CONSUME_SUCCESS
+        },
+    );
+    let consumer = consumer.start().await.unwrap();
+    sleep(30 * SECOND).await;
+    let group = consumer.handle.group("test").unwrap();
+    let status = group.stats().status(Instant::now())["t"];
+    assert_eq!(
+        (began.load(Ordering::Relaxed), status.consume_failed_msgs),
+        (2, 1)
+    );
+    drop(group);
+    assert!(consumer.shutdown().await.unwrap().is_clean());
 }
