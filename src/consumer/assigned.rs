@@ -90,6 +90,15 @@ pub(crate) struct Assigned {
     gone: CancellationToken,
 }
 
+/// How far the application was told of the assignment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Announced {
+    Not,
+    /// It has to be told of its end, too. What was cut off begins anew where the queue is taken over again.
+    Begun,
+    Done,
+}
+
 struct State {
     limits: Limits,
     /// `None` until it is known where to begin.
@@ -104,8 +113,7 @@ struct State {
     progress: Instant,
     pulled: Option<Instant>,
     consumed: Option<Instant>,
-    /// The application was told of the assignment, and has to be told of its end.
-    announced: bool,
+    announced: Announced,
     committed: Committed,
     end: Option<End>,
 }
@@ -126,7 +134,7 @@ impl Assigned {
                 progress: Instant::now(),
                 pulled: None,
                 consumed: None,
-                announced: false,
+                announced: Announced::Not,
                 committed: Committed::default(),
                 end: None,
             }),
@@ -195,21 +203,24 @@ impl Assigned {
     /// Goes on for an assignment that was taken over again: for the application it is still the same.
     fn inherit(&self, before: &Self) {
         let before = before.state.lock();
-        if before.end == Some(End::Rebuilt) && before.announced {
-            self.state.lock().announced = true;
+        if before.end == Some(End::Rebuilt) {
+            self.state.lock().announced = before.announced;
         }
     }
 
     /// Tells the application that the queue is ours, unless it knows.
     pub(super) async fn announce(&self, group: &Group) {
-        if !std::mem::replace(&mut self.state.lock().announced, true) {
-            let deadline = group.client().request_deadline();
-            group
-                .settings()
-                .hooks
-                .on_assigned(&self.queue, deadline)
-                .await;
+        {
+            let announced = &mut self.state.lock().announced;
+            if *announced == Announced::Done {
+                return;
+            }
+            *announced = Announced::Begun;
         }
+        let deadline = group.client().request_deadline();
+        let hooks = &group.settings().hooks;
+        hooks.on_assigned(&self.queue, deadline).await;
+        self.state.lock().announced = Announced::Done;
     }
 
     /// Begins at an offset; with what is committed.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info, warn};
 
-use super::{Assigned, End, Left, State};
+use super::{Announced, Assigned, End, Left, State};
 use crate::consumer::group::Group;
 use crate::consumer::offset::Offsets;
 use crate::consumer::process_queue::ProcessQueue;
@@ -109,7 +109,7 @@ impl Assigned {
         let deadline = || commits.unwrap_or_else(|| group.client().request_deadline());
         self.commit_last(Worth::Due, group, deadline()).await;
         let announced = self.state.lock().announced;
-        if announced {
+        if announced != Announced::Not {
             // Half of what is left at a shutdown: leaving the group takes its time, too.
             let now = Instant::now();
             let left = deadline().saturating_duration_since(now);

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::time::sleep;
+use parking_lot::Mutex;
+use tokio::time::{Instant, sleep};
 
 use super::world::{Reply, World};
 use crate::consumer::assigned::Assigned;
@@ -342,6 +343,75 @@ async fn nothing_is_left_of_an_assignment_whose_queue_was_taken_over_again() {
     );
     drop(group);
     member.shutdown(SECOND).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_of_queues_that_a_shutdown_has_just_taken_does_not_claim_to_be_confirmed() {
+    let world = World::with_queues(1);
+    world.set_committed(0, 0);
+    world.store(0, 3);
+    let member = join(setup(&world)).await;
+    let group = member.group("test").unwrap();
+    sleep(SECOND).await;
+    let queue = group.owned().remove(0);
+    queue.hand_out(3, Instant::now()).unwrap();
+    queue.confirm();
+    // No commit is answered.
+    world.script(|command| match command.request_code() {
+        UpdateConsumerOffset::CODE => Reply::Silence,
+        _ => Reply::Usual,
+    });
+    let (report, ()) = tokio::join!(member.shutdown(SECOND), async {
+        group.left().await;
+        sleep(Duration::from_millis(1)).await;
+        assert!(group.owned().is_empty());
+        group.commit_now(vec![queue]).await.unwrap_err();
+    });
+    assert_eq!(report.unwrap().uncommitted().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_a_reset_cuts_off_runs_again_before_the_first_message() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let note = |what: [&'static str; 2]| {
+        let told = Arc::clone(&told);
+        Some(Hook::new(move |_| {
+            let told = Arc::clone(&told);
+            async move {
+                told.lock().push(what[0]);
+                sleep(SECOND).await;
+                told.lock().push(what[1]);
+            }
+        }))
+    };
+    for is_ended_at_once in [false, true] {
+        told.lock().clear();
+        let world = World::with_queues(1);
+        world.set_committed(0, 0);
+        world.store(0, 3);
+        let mut setup = setup(&world);
+        setup.hooks.assigned = note(["begun", "ready"]);
+        setup.hooks.revoked = note(["revoked", "gone"]);
+        // By name it comes before every client, so the queue comes when it goes.
+        world.set_member("!", true);
+        let member = join(setup).await;
+        let group = member.group("test").unwrap();
+        world.set_member("!", false);
+        sleep(SECOND / 2).await;
+        assert_eq!(*told.lock(), ["begun"]);
+        group.rebuild(&group.owned()[0], Again::Reset(1));
+        let expected: &[_] = match is_ended_at_once {
+            false => &["begun", "begun", "ready", "revoked", "gone"],
+            true => &["begun", "revoked", "gone"],
+        };
+        if !is_ended_at_once {
+            sleep(SECOND * 2).await;
+            assert!(group.owned()[0].has_begun());
+            assert_eq!(told.lock().last(), Some(&"ready"));
+        }
+        member.shutdown(SECOND).await.unwrap();
+        assert_eq!(*told.lock(), expected);
+    }
 }
 
 #[tokio::test(start_paused = true)]
