@@ -147,9 +147,10 @@ impl ClientConfig {
     ///
     /// Consumers stop pulling when it is used up. Each may have one pull beyond it, with what it brought until that is consumed, so
     /// that none starves behind another: its queues take turns then, and look for messages instead of waiting for them at their
-    /// brokers. A pull asks for as many bytes as are reserved for it, and a message that is larger than that comes alone; a broker of
-    /// version 4.9 does not heed the number and gives what it gives to others, 256 KiB by default. A pull that waits at its broker counts
-    /// as 16 KiB, so that many are needed for each queue, or queues have to take turns.
+    /// brokers. A pull asks for as many bytes as are reserved for it, and a message that is larger than that comes alone: each queue may
+    /// pass the limit by one, and as much is reserved for its next pull. What a batch inflates to passes it in the same way. A broker of
+    /// version 4.9 does not heed the number and gives what it gives to others, 256 KiB by default. A pull that waits at its broker
+    /// counts as 16 KiB, so that many are needed for each queue, or queues have to take turns.
     pub fn max_buffered_bytes(mut self, bytes: usize) -> Self {
         self.max_buffered_bytes = bytes;
         self

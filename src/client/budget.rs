@@ -24,7 +24,8 @@ pub(crate) struct Budget {
 pub(crate) struct Allowance {
     budget: Arc<Budget>,
     /// One reservation is granted even when the budget is used up, so that no consumer starves behind another. The next one is when its
-    /// bytes are given back or are within the budget again, so a consumer holds one pull's worth beyond the budget at most.
+    /// bytes are given back or are within the budget again, so a consumer reserves one pull's worth beyond the budget at most. What
+    /// pulls bring beyond their reservations is taken all the same.
     spare: Arc<Semaphore>,
 }
 

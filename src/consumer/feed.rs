@@ -37,8 +37,9 @@ const BEFORE_RESTART: Duration = Duration::from_millis(500);
 struct Pace {
     /// The broker id to ask.
     broker_id: i64,
-    /// How many bytes the next pull asks for: twice what the last one brought, so that many come soon where there are many, and no more
-    /// is reserved for a pull than it may bring.
+    /// How many bytes are reserved for the next pull, which asks for no more: twice what the last one brought, so that many come soon
+    /// where there are many, up to what a pull may ask for. A message that is larger than that comes all the same, and there may be
+    /// another.
     expected: usize,
     backoff: Backoff,
 }
@@ -194,7 +195,7 @@ impl Assigned {
             broker_id: pace.broker_id,
             // While one pull goes beyond the budget, those of the other queues wait for it.
             may_wait: !reservation.is_spare(),
-            max_bytes: group.pulls().max_bytes.min(pace.expected as i32),
+            max_bytes: pace.expected.min(group.pulls().max_bytes as usize) as i32,
         };
         let asked = Asked {
             offset,
@@ -287,7 +288,7 @@ impl Assigned {
         } = messages;
         reservation.settle(bytes);
         let most = group.pulls().max_bytes as usize;
-        pace.expected = (2 * bytes).clamp(LEAST_BYTES.min(most), most);
+        pace.expected = (2 * bytes).clamp(LEAST_BYTES.min(most), most).max(bytes);
         let put = self.with_ring(|ring| ring.put(messages, next, reservation));
         match put {
             Some(Err(error)) => {

@@ -2,6 +2,7 @@
 
 use std::future::pending;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -107,5 +108,42 @@ async fn the_third_pull_of_a_backlog_brings_a_full_batch() {
     assert!(brought[0] >= 12, "{brought:?}");
     assert!(brought[1] >= 24, "{brought:?}");
     assert_eq!(brought[2..5], [32; 3], "{brought:?}");
+    consumer.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_of_large_messages_passes_the_budget_by_one_of_them() {
+    const LARGE: usize = 2 << 20;
+    let world = World::with_queues(16);
+    for queue in 0..16 {
+        for offset in 0..4 {
+            let mut message = sample::stored("t", offset, &[]);
+            message.body = Bytes::from(vec![b'x'; LARGE]);
+            message.body_crc = body_crc(&message.body);
+            world.store_one(queue, message);
+        }
+    }
+    let client = client(&world, 2 * LARGE).await;
+    let held = Arc::new(AtomicUsize::new(0));
+    let consumer =
+        builder(&client)
+            .concurrency(100)
+            .listener_with(Arc::clone(&held), |held, _| async move {
+                held.fetch_add(1, Ordering::Relaxed);
+                sleep(SECOND * 5).await;
+                held.fetch_sub(1, Ordering::Relaxed);
+                ConsumeStatus::CONSUME_SUCCESS
+            });
+    let consumer = consumer.start().await.unwrap();
+    // Nobody knows yet how large they are.
+    sleep(SECOND * 2).await;
+    assert!(held.load(Ordering::Relaxed) > 3);
+    sleep(SECOND * 5).await;
+    let mut most = 0;
+    for _ in 0..60 {
+        sleep(SECOND).await;
+        most = most.max(held.load(Ordering::Relaxed));
+    }
+    assert!((1..=3).contains(&most), "{most} of them are held");
     consumer.shutdown().await.unwrap();
 }
