@@ -216,7 +216,8 @@ impl Pending {
 
     /// Why no call can enter.
     pub(super) fn refusal(&self) -> Option<&Cause> {
-        self.cause().or(self.is_away.then_some(&Cause::SentAway))
+        self.cause()
+            .or_else(|| self.is_away.then_some(&Cause::SentAway))
     }
 
     pub(super) const fn is_away(&self) -> bool {
