@@ -22,9 +22,19 @@ pub fn events(entries: &[Entry], cast: &Cast<'_>) -> Vec<Happened> {
         .iter()
         .map(|logged| ((&*logged.queue.broker_name, logged.position), logged))
         .collect();
+    let retry_topic = format!("%RETRY%{}", cast.group);
+    let mut by_key: HashMap<&str, Vec<&Logged>> = HashMap::new();
+    for logged in cast.log {
+        if *logged.queue.topic != *retry_topic {
+            by_key.entry(&*logged.key).or_default().push(logged);
+        }
+    }
     let happened = entries.iter().flat_map(|entry| {
         let events = match entry.code() {
             Some(RequestCode::CONSUMER_SEND_MSG_BACK) => sent_back(entry, cast, &by_position),
+            _ if entry.topic() == Some(&*retry_topic) && entry.stored().is_some() => {
+                copied(entry, &by_key)
+            }
             _ => of_entry(entry, cast),
         };
         events.into_iter().map(|event| Happened {
@@ -145,6 +155,19 @@ fn sent_back(entry: &Entry, cast: &Cast<'_>, log: &HashMap<(&str, i64), &Logged>
         offset: logged.offset,
         told: entry.was_sent(),
     }]
+}
+
+/// What its broker does not take back a member sends to the retry topic itself: a copy, with the same unique key.
+fn copied(entry: &Entry, by_key: &HashMap<&str, Vec<&Logged>>) -> Vec<Event> {
+    let stored = entry.stored().filter(|_| entry.is_success());
+    let key = stored.and_then(|stored| stored.unique_key);
+    let originals = key.and_then(|key| by_key.get(&*key));
+    let sent_back = |logged: &&Logged| Event::SentBack {
+        queue: logged.queue.clone(),
+        offset: logged.offset,
+        told: entry.was_sent(),
+    };
+    originals.into_iter().flatten().map(sent_back).collect()
 }
 
 fn queue_of(entry: &Entry) -> Option<MessageQueue> {

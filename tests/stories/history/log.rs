@@ -19,6 +19,7 @@ pub async fn read(target: &Target, topic: &str, queues: i32) -> Vec<Logged> {
                 queue: queue.clone(),
                 offset: message.queue_offset,
                 position: message.physical_offset,
+                key: message.property("UNIQ_KEY").unwrap_or_default().into(),
                 id: id(&message.body),
             }));
         }

@@ -56,14 +56,19 @@ impl Reading {
     }
 }
 
-/// Most entries are about these, and nobody judges them: what became of a send its own side notes.
+/// Most entries are about these, and nobody judges them: what became of a send its own side notes. Only those to a retry topic are a
+/// member's: copies of what was not taken back.
 fn is_send(entry: &Entry) -> bool {
-    matches!(
-        entry.code(),
-        Some(
-            RequestCode::SEND_MESSAGE
-                | RequestCode::SEND_MESSAGE_V2
-                | RequestCode::SEND_BATCH_MESSAGE
+    let is_copy = entry
+        .topic()
+        .is_some_and(|topic| topic.starts_with("%RETRY%"));
+    !is_copy
+        && matches!(
+            entry.code(),
+            Some(
+                RequestCode::SEND_MESSAGE
+                    | RequestCode::SEND_MESSAGE_V2
+                    | RequestCode::SEND_BATCH_MESSAGE
+            )
         )
-    )
 }

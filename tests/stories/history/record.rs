@@ -150,6 +150,8 @@ pub struct Logged {
     pub offset: i64,
     /// Its place in the broker's commit log.
     pub position: i64,
+    /// Its unique key, which its copies have, too.
+    pub key: Arc<str>,
     pub id: u64,
 }
 

@@ -96,6 +96,7 @@ fn logged(queue: MessageQueue, offset: i64, id: u64) -> Logged {
         queue,
         offset,
         position: 100 * offset,
+        key: "".into(),
         id,
     }
 }
