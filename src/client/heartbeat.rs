@@ -103,11 +103,7 @@ impl Inner {
         let deadline = Instant::now() + self.config.request_timeout;
         let greeting = connection.call(&Heartbeat, &body, deadline);
         self.tasks.spawn(async move {
-            let answer = match greeting {
-                Ok(call) => call.await,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = answer {
+            if let Err(error) = async { greeting?.await }.await {
                 debug!(%error, %addr, "first heartbeat failed");
             }
             drop(under_way);

@@ -371,11 +371,10 @@ impl Rpc {
         let addr = connection.addr();
         let own = self.wrapped(header);
         let header = own.as_ref().unwrap_or(header);
-        let answer = match connection.call(header, &Bytes::new(), deadline) {
-            Ok(call) => call.await,
-            Err(error) => Err(error),
-        };
-        let answer = answer.map_err(|error| error.into_error(OPERATION, addr))?;
+        let answer = async { connection.call(header, &Bytes::new(), deadline)?.await };
+        let answer = answer
+            .await
+            .map_err(|error| error.into_error(OPERATION, addr))?;
         succeeded(OPERATION, addr, answer).map(drop)
     }
 
@@ -426,11 +425,8 @@ impl Rpc {
         let header = own.as_ref().unwrap_or(header);
         let mut was_sent_away = false;
         loop {
-            let outcome = match self.start(addr, header, body, deadline).await {
-                Ok(call) => call.await,
-                Err(error) => Err(error),
-            };
-            match outcome {
+            let answer = async { self.start(addr, header, body, deadline).await?.await };
+            match answer.await {
                 // Nothing was done. Another server may take the next connection; once, since it may be the same one.
                 Ok(answer) if answer.response_code() == ResponseCode::GO_AWAY && !was_sent_away => {
                     was_sent_away = true;

@@ -38,12 +38,11 @@ impl Group {
     /// The first that is not confirmed.
     pub(crate) async fn commit_now(&self, done: Vec<Arc<Assigned>>) -> Result<()> {
         let mut queues = self.owned();
-        let is_owned = |queue: &_| queues.iter().any(|owned| Arc::ptr_eq(owned, queue));
-        let lost = done
-            .into_iter()
-            .filter(|queue| !queue.is_gone() && !is_owned(queue));
-        let lost: Vec<_> = lost.collect();
-        queues.extend(lost);
+        for queue in done {
+            if !queue.is_gone() && !queues.iter().any(|known| Arc::ptr_eq(known, &queue)) {
+                queues.push(queue);
+            }
+        }
         let failed = self.commit_all(&queues).await;
         failed.into_iter().next().map_or(Ok(()), Err)
     }

@@ -94,19 +94,17 @@ impl Driver {
     }
 
     /// Accepts a message that was admitted.
-    pub(super) fn submit(&self, mut send: SendFuture) -> Receipt {
+    pub(super) fn submit(&self, send: SendFuture) -> Receipt {
         let (reports, outcome) = oneshot::channel();
-        let ticket = send.take_ticket();
-        self.accept(self.accepted(send, ticket, Report::Receipt(reports)));
+        self.accept(self.accepted(send, Report::Receipt(reports)));
         Receipt { outcome }
     }
 
     /// Accepts a message, or what it was refused for. In any case the callback is called: by the task, and from here only where too
     /// many wait that were refused.
-    pub(super) fn call_back(&self, mut send: SendFuture, callback: Callback) {
-        let ticket = send.take_ticket();
+    pub(super) fn call_back(&self, send: SendFuture, callback: Callback) {
         let is_refused = send.is_refused();
-        let mut accepted = self.accepted(send, ticket, Report::Callback(callback));
+        let mut accepted = self.accepted(send, Report::Callback(callback));
         if is_refused {
             match Arc::clone(&self.refused).try_acquire_owned() {
                 Ok(permit) => accepted.refused = Some(permit),
@@ -119,12 +117,12 @@ impl Driver {
         self.accept(accepted);
     }
 
-    fn accepted(&self, send: SendFuture, ticket: Option<Ticket>, report: Report) -> Accepted {
+    fn accepted(&self, mut send: SendFuture, report: Report) -> Accepted {
         Accepted {
             topic: send.topic(),
+            ticket: send.take_ticket(),
             send,
             report: Some(report),
-            ticket,
             refused: None,
             in_flight: self.in_flight.clone(),
         }

@@ -83,6 +83,15 @@ struct Counts {
     ended: AtomicUsize,
 }
 
+/// Whether listeners that take too long are kept.
+fn kept(builder: PushConsumerBuilder, keep: bool) -> PushConsumerBuilder {
+    if keep {
+        builder.keep_timed_out_listeners()
+    } else {
+        builder
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_listener_that_takes_too_long_is_dropped_or_kept() {
     for keep in [false, true] {
@@ -96,12 +105,7 @@ async fn a_listener_that_takes_too_long_is_dropped_or_kept() {
                 counts.ended.fetch_add(1, Ordering::Relaxed);
                 ConsumeStatus::CONSUME_SUCCESS
             });
-        let builder = if keep {
-            builder.keep_timed_out_listeners()
-        } else {
-            builder
-        };
-        let consumer = builder.start().await.unwrap();
+        let consumer = kept(builder, keep).start().await.unwrap();
         // They go one after the other, though each would take a minute.
         sleep(17 * SECOND).await;
         assert_eq!(counts.began.load(Ordering::Relaxed), 3);
@@ -145,12 +149,7 @@ async fn a_listener_that_hangs_keeps_no_message_that_it_was_not_given() {
                     ConsumeStatus::CONSUME_SUCCESS
                 },
             );
-        let builder = if keep {
-            builder.keep_timed_out_listeners()
-        } else {
-            builder
-        };
-        let consumer = builder.start().await.unwrap();
+        let consumer = kept(builder, keep).start().await.unwrap();
         sleep(17 * SECOND).await;
         assert_eq!(*given.lock(), [[1], [2], [3], [4]], "{keep}");
         // The one that cannot be read, and the one that hangs.

@@ -118,14 +118,13 @@ fn rig_with(limits: Limits) -> Rig {
     }
 }
 
+fn begin(connection: &Connection, timeout: Duration) -> Result<Call, CallError> {
+    let body = Bytes::from_static(b"{}");
+    connection.call(&Heartbeat, &body, Instant::now() + timeout)
+}
+
 fn call(connection: &Connection, timeout: Duration) -> Call {
-    connection
-        .call(
-            &Heartbeat,
-            &Bytes::from_static(b"{}"),
-            Instant::now() + timeout,
-        )
-        .unwrap()
+    begin(connection, timeout).unwrap()
 }
 
 /// A connection over `stream`, in a task that ends with the test.
@@ -194,11 +193,8 @@ async fn f01_l16_a_closed_connection_fails_its_waiters_at_once_and_for_good() {
     ));
     assert_eq!(began.elapsed(), Duration::ZERO);
     assert!(rig.connection.is_closed());
-    let refused = rig
-        .connection
-        .call(&Heartbeat, &Bytes::new(), Instant::now() + SECOND);
     assert!(matches!(
-        refused,
+        begin(&rig.connection, SECOND),
         Err(CallError::Lost(Cause::ClosedByPeer, Delivery::No))
     ));
     rig.tasks.close();
@@ -221,11 +217,8 @@ async fn a_peer_that_sends_its_clients_away_gets_no_more_calls_and_gives_the_ans
         assert_eq!(code, ResponseCode::GO_AWAY);
         assert!(rig.connection.is_closed());
         rig.connection.room().await;
-        let refused = rig
-            .connection
-            .call(&Heartbeat, &Bytes::new(), Instant::now() + SECOND);
         assert!(matches!(
-            refused,
+            begin(&rig.connection, SECOND),
             Err(CallError::Lost(Cause::SentAway, Delivery::No))
         ));
         // What it asks is answered all the same.

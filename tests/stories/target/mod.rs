@@ -463,15 +463,21 @@ async fn ask_over(
 /// Waits until a topic's queues hold exactly this many messages: a broker shows a message in its queue shortly after it has
 /// acknowledged it.
 pub async fn wait_until_stored(target: &Target, topic: &str, queues: i32, count: i64) {
+    let stored = stored_at_least(target, topic, queues, count).await;
+    assert_eq!(stored, count, "messages in {topic}");
+}
+
+/// Waits until a topic's queues hold that many messages, and says how many there are then.
+pub async fn stored_at_least(target: &Target, topic: &str, queues: i32, least: i64) -> i64 {
     let until = tokio::time::Instant::now() + PATIENCE;
     loop {
         let stored = stored(target, topic, queues).await;
-        if stored == count {
-            return;
+        if stored >= least {
+            return stored;
         }
         assert!(
-            stored < count && tokio::time::Instant::now() < until,
-            "{topic} holds {stored} messages, not {count}"
+            tokio::time::Instant::now() < until,
+            "{topic} holds {stored} messages, not {least}"
         );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
